@@ -24,6 +24,8 @@ class TensorFields:
         moved = {}
         for field in fields(self):
             value = getattr(self, field.name)
+            if isinstance(value, TensorFields):
+                moved[field.name] = value.to(*args, **kwargs)
             if not isinstance(value, Tensor):
                 continue
             target = value.to(*args, **kwargs)
@@ -95,8 +97,15 @@ class Camera(TensorFields):
 
 @dataclass(frozen=True)
 class TwoHandSample(TensorFields):
-    """One time step of a capture with one or two hands, in the world frame. Right hand first everywhere."""
+    """One or two hands at one moment, in the world frame. Right hand first everywhere.
+
+    Tensors only. What a file says besides (names, numbers, paths, the photograph) stays with its reader,
+    for example `data.interhand26m.InterHandFrame`.
+    """
 
     joints: Float[Tensor, "*batch 2 21 3"]
-    """Metres, in the library's joint order; values where `joint_valid` is false mean nothing."""
+    """Metres, in the library's joint order; zeros, and without meaning, where `joint_valid` is false."""
     joint_valid: Bool[Tensor, "*batch 2 21"]
+    """Whether the position of the joint in space is known."""
+    camera: Camera | None = None
+    """The camera that saw the hands; None for a moment without a particular camera."""

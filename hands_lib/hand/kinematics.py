@@ -1,4 +1,6 @@
-"""Forward and inverse kinematics of one right hand.
+"""Forward kinematics of one right hand, the limits of its joints, and random poses within them.
+
+`hand.inverse_kinematics` goes the other way, from joints to a pose.
 
 Chapter  book/foundations/hand_model.md
 Source   Ivashechkin et al., "Two Hands Are Better Than One", Sec. II-A: a skeleton from joint angles and
@@ -14,7 +16,7 @@ A joint turns its child bone by R = Rx(-flexion) Rz(abduction) Ry(twist). Flexio
 only singular direction is 90 degrees of abduction, far beyond every limit.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -49,11 +51,11 @@ def _frame(direction, dorsal) -> Tensor:
     return torch.stack([torch.linalg.cross(y, z), y, z], dim=-1)
 
 
-_HAND_FROM_METACARPAL = torch.stack(
+METACARPAL_FRAMES = torch.stack(
     [_frame(d, z) for d, z in zip(_METACARPAL_DIRECTIONS, _DIGIT_DORSAL, strict=True)]
 )
-_HAND_FROM_DIGIT = torch.stack([_frame(d, z) for d, z in zip(_DIGIT_DIRECTIONS, _DIGIT_DORSAL, strict=True)])
-_METACARPAL_FROM_DIGIT = _HAND_FROM_METACARPAL.mT @ _HAND_FROM_DIGIT
+DIGIT_FRAMES = torch.stack([_frame(d, z) for d, z in zip(_DIGIT_DIRECTIONS, _DIGIT_DORSAL, strict=True)])
+_METACARPAL_FROM_DIGIT = METACARPAL_FRAMES.mT @ DIGIT_FRAMES
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def forward_kinematics(pose: HandPose) -> Skeleton:
     like = pose.bone_lengths
     metacarpal_angles = torch.nn.functional.pad(pose.palm_angles, (0, 1))  # metacarpals do not twist
     local = joint_rotation(torch.cat([metacarpal_angles[..., None, :], pose.joint_angles], dim=-2))
-    metacarpal = pose.root_rotation[..., None, :, :] @ _HAND_FROM_METACARPAL.to(like) @ local[..., 0, :, :]
+    metacarpal = pose.root_rotation[..., None, :, :] @ METACARPAL_FRAMES.to(like) @ local[..., 0, :, :]
     proximal = metacarpal @ _METACARPAL_FROM_DIGIT.to(like) @ local[..., 1, :, :]
     middle = proximal @ local[..., 2, :, :]
     distal = middle @ local[..., 3, :, :]
@@ -116,6 +118,130 @@ def forward_kinematics(pose: HandPose) -> Skeleton:
     wrist = pose.root_translation[..., None, :]
     joints = wrist + bones.cumsum(dim=-2).flatten(-3, -2)
     return Skeleton(torch.cat([wrist, joints], dim=-2), rotations, pose.root_rotation)
+
+
+@dataclass(frozen=True)
+class JointLimits(TensorFields):
+    """Least and greatest angles, radians, in the layout of HandPose. Equal bounds hold an angle."""
+
+    palm_lower: Float[Tensor, "5 2"]
+    palm_upper: Float[Tensor, "5 2"]
+    joint_lower: Float[Tensor, "5 3 3"]
+    joint_upper: Float[Tensor, "5 3 3"]
+
+
+def _limits(palm, joints) -> JointLimits:
+    """From degrees: palm[digit][angle] and joints[digit][joint][angle] as (lower, upper)."""
+    palm = torch.deg2rad(torch.tensor(palm, dtype=torch.float64))
+    joints = torch.deg2rad(torch.tensor(joints, dtype=torch.float64))
+    return JointLimits(palm[..., 0], palm[..., 1], joints[..., 0], joints[..., 1])
+
+
+_HELD = (0, 0)
+# Active ranges of motion of healthy adults as clinical textbooks and goniometric standards give them,
+# rounded to 5 degrees and counted from the rest hand. Fingers: MCP 90 degrees of flexion, more towards the
+# little finger, 25 of hyperextension, 20 to 30 to either side, a few of (passive) axial turn; PIP and DIP are
+# hinges. Thumb: the saddle joint at its base moves some 50 degrees in flexion and 45 in abduction with a
+# coupled axial turn of under 20; MCP and IP are nearly hinges. Palm: the carpometacarpal joints of index and
+# middle finger hardly move, the little finger's by some 20 degrees, which cups the palm; the remaining width is that of
+# differently built hands, since one rest palm serves all.
+STRICT_LIMITS = _limits(
+    palm=[[(-8, 8), (-5, 5)], [(-4, 4), (-4, 4)], [(-4, 4), (-3, 3)], [(-4, 8), (-4, 4)], [(-5, 15), (-5, 5)]],
+    joints=[
+        [[(-25, 30), (-25, 25), (-15, 15)], [(-15, 60), (-10, 10), (-5, 5)], [(-20, 85), _HELD, _HELD]],
+        [[(-25, 90), (-25, 25), (-8, 8)], [(-5, 110), _HELD, _HELD], [(-10, 85), _HELD, _HELD]],
+        [[(-25, 90), (-20, 20), (-8, 8)], [(-5, 110), _HELD, _HELD], [(-10, 85), _HELD, _HELD]],
+        [[(-25, 95), (-20, 20), (-8, 8)], [(-5, 115), _HELD, _HELD], [(-10, 85), _HELD, _HELD]],
+        [[(-30, 95), (-30, 25), (-8, 8)], [(-5, 115), _HELD, _HELD], [(-10, 85), _HELD, _HELD]],
+    ],
+)  # fmt: skip
+"""Anatomy alone: finger PIP and DIP joints, and the thumb's IP joint, are pure hinges."""
+
+
+def _with_slack(limits: JointLimits, palm, joints) -> JointLimits:
+    palm = torch.deg2rad(torch.tensor(palm, dtype=torch.float64))
+    joints = torch.deg2rad(torch.tensor(joints, dtype=torch.float64))
+    return JointLimits(
+        limits.palm_lower - palm,
+        limits.palm_upper + palm,
+        limits.joint_lower - joints,
+        limits.joint_upper + joints,
+    )
+
+
+DEFAULT_LIMITS = _with_slack(
+    STRICT_LIMITS,
+    palm=(3, 3),
+    # flexion, abduction, twist of base, middle and distal joint; a distal twist turns no joint: it stays held
+    joints=[(10, 10, 7), (10, 10, 0), (10, 10, 0)],
+)
+"""Anatomy plus slack for where data sets put joint centres.
+
+Annotated joints are not the mechanical axes: they lie off the bones by millimetres, skin marks wander over the
+knuckles, and three noisy bones of a finger are never exactly in one plane. A hinge then needs some sideways
+bend and twist to pass through the annotated centres, and a straight finger may seem bent backwards.
+"""
+
+
+def clamp_to_limits(pose: HandPose, limits: JointLimits = DEFAULT_LIMITS) -> HandPose:
+    """The pose with every angle moved to its nearest allowed value; angles are not wrapped first."""
+    limits = limits.to(pose.joint_angles)
+    return replace(
+        pose,
+        palm_angles=pose.palm_angles.clamp(limits.palm_lower, limits.palm_upper),
+        joint_angles=pose.joint_angles.clamp(limits.joint_lower, limits.joint_upper),
+    )
+
+
+def limit_excess(pose: HandPose, limits: JointLimits = DEFAULT_LIMITS) -> Float[Tensor, "*batch 55"]:
+    """By how much each angle leaves its range, radians, never negative: 10 palm angles, then 45 of joints.
+
+    A hinge, differentiable almost everywhere; its square, summed, is a loss with a continuous gradient.
+    """
+    limits = limits.to(pose.joint_angles)
+
+    def excess(angles, lower, upper, dims):
+        return ((lower - angles).clamp(min=0) + (angles - upper).clamp(min=0)).flatten(-dims)
+
+    palm = excess(pose.palm_angles, limits.palm_lower, limits.palm_upper, 2)
+    return torch.cat([palm, excess(pose.joint_angles, limits.joint_lower, limits.joint_upper, 3)], dim=-1)
+
+
+def random_pose(
+    num: int,
+    generator: torch.Generator | None = None,
+    limits: JointLimits = DEFAULT_LIMITS,
+    extent: float = 1.0,
+    dtype: torch.dtype | None = None,
+) -> HandPose:
+    """`num` poses within the limits, at the world's origin and unturned: a world places them itself.
+
+    Each angle is uniform between its limits shrunk towards the rest pose by `extent` (0: rest, 1: all of the
+    range). Bone lengths are the rest hand's times a common size (standard deviation 8 %, about that of
+    adults) and an own factor each (4 %), both cut at two deviations: 0.77 to 1.25 times the rest length.
+    Fingers may touch or cross: limits know nothing of collisions. Raises ValueError for an extent outside [0, 1].
+    """
+    if not 0 <= extent <= 1:
+        raise ValueError(f"extent must lie in [0, 1], but is {extent}")
+    pose = rest_pose(num, like=torch.empty(0, dtype=dtype or torch.get_default_dtype()))
+    limits = limits.to(pose.joint_angles)
+
+    def uniform(lower, upper):
+        draw = torch.rand(num, *lower.shape, generator=generator, dtype=lower.dtype)
+        # A range may not contain the rest angle 0; then its nearest end is what it shrinks towards.
+        centre = torch.zeros_like(lower).clamp(lower, upper)
+        return (centre + extent * (lower + (upper - lower) * draw - centre)).clamp(lower, upper)
+
+    def spread(deviation, *shape):
+        draw = torch.randn(num, *shape, generator=generator, dtype=pose.bone_lengths.dtype)
+        return 1 + deviation * draw.clamp(-2, 2)
+
+    return replace(
+        pose,
+        palm_angles=uniform(limits.palm_lower, limits.palm_upper),
+        joint_angles=uniform(limits.joint_lower, limits.joint_upper),
+        bone_lengths=pose.bone_lengths * spread(0.08, 1, 1) * spread(0.04, 5, 4),
+    )
 
 
 def mirror(points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:

@@ -1,0 +1,344 @@
+"""Where data comes from: facts about each data set, finding it on this machine, and checking what is there.
+
+A manifest (`data_manifests/NAME.yml`) holds facts and no bytes: licence, version, where a person gets the
+data, files with size and SHA-256 where they are known, splits, units, frames, joint order, and who uses it.
+The project downloads nothing; the environment variable HANDS_DATA names a folder with one folder for each data
+set.
+"""
+
+import difflib
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from hands_lib.data.errors import DataError, MissingData
+from hands_lib.data.halo_sequence import read_halo_sequence
+from hands_lib.data.images import read_image
+from hands_lib.data.interhand26m import InterHand26M, splits_in
+from hands_lib.hand.skeleton import JOINT_ORDERS
+
+ENVIRONMENT_VARIABLE = "HANDS_DATA"
+MANIFEST_FOLDER = Path(__file__).resolve().parents[2] / "data_manifests"
+_DECODED_IMAGES = 16  # photographs of each split that a check decodes; all are looked for
+
+
+def _relative(path: str) -> str:
+    if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+        raise ValueError(f"{path!r} leaves the data set's folder")
+    return path
+
+
+def _joint_order(name: str) -> str:
+    if name not in JOINT_ORDERS:
+        raise ValueError(f"{name!r} is none of the joint orders {', '.join(JOINT_ORDERS)}")
+    return name
+
+
+_RelativePath = Annotated[str, AfterValidator(_relative)]
+_Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Licence(_Facts):
+    name: _Text
+    url: str | None = None
+    terms: _Text
+
+
+class DataFile(_Facts):
+    """A file, or a folder where it has neither size nor hash. `{split}` stands for each split."""
+
+    path: _RelativePath
+    required: bool = True
+    size: int | None = Field(default=None, gt=0)
+    sha256: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")] | None = None
+
+
+class Layout(_Facts):
+    """One form in which the data lies on disk."""
+
+    name: _Text
+    about: _Text
+    origin: str | None = None
+    folder: _RelativePath | None = None
+    """Below HANDS_DATA; the manifest's own folder where it is not given."""
+    files: list[DataFile] = Field(min_length=1)
+
+
+class Split(_Facts):
+    photographs: int | None = Field(default=None, ge=0)
+    note: str | None = None
+
+
+class Manifest(_Facts):
+    name: Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_]*$")]
+    title: _Text
+    about: _Text
+    citation: _Text
+    version: _Text
+    licence: Licence
+    homepage: Annotated[str, StringConstraints(pattern="^https?://")]
+    folder: _RelativePath
+    units: _Text
+    frames: _Text
+    joint_order: Annotated[str, AfterValidator(_joint_order)]
+    hands: _Text
+    image_size: str | None = None
+    splits: dict[str, Split] = Field(min_length=1)
+    layouts: list[Layout] = Field(min_length=1)
+    notes: list[_Text] = []
+    used_by: list[_Text]
+    """Chapters, by their path in the book."""
+
+    def folders(self) -> list[str]:
+        """Where the data may lie below HANDS_DATA: the whole set before a sample of it."""
+        return list(dict.fromkeys([self.folder, *(layout.folder or self.folder for layout in self.layouts)]))
+
+    def origin_text(self) -> str:
+        """What it is, where a person gets it, under which licence, and where to put it."""
+        licence = f"{self.licence.name} ({self.licence.url})" if self.licence.url else self.licence.name
+        return (
+            f"{self.title}, {self.version}: {self.about}\n"
+            f"get it at   {self.homepage}\n"
+            f"licence     {licence}: {self.licence.terms}\n"
+            f"put it in   ${ENVIRONMENT_VARIABLE}/{self.folder}, or name its folder with --root"
+        )
+
+
+def manifest_names() -> list[str]:
+    """The data sets that have a manifest. Raises MissingData outside a checkout of the project."""
+    if not MANIFEST_FOLDER.is_dir():
+        raise MissingData(
+            f"{MANIFEST_FOLDER} is not a folder: hands_lib must run from a checkout of the project "
+            f"(clone it, then pip install -e .)"
+        )
+    return sorted(path.stem for path in MANIFEST_FOLDER.glob("*.yml"))
+
+
+def load_manifest(name: str) -> Manifest:
+    """The facts about one data set.
+
+    Raises DataError for an unknown name and for a manifest that does not keep to the schema.
+    """
+    names = manifest_names()
+    if name not in names:
+        close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise DataError(f"no data set is called {name!r}; {hint}there are {', '.join(names)}")
+    path = MANIFEST_FOLDER / f"{name}.yml"
+    try:
+        manifest = Manifest.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except yaml.YAMLError as error:
+        raise DataError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        raise DataError(f"{path}: {place}: {first['msg']} ({error.error_count()} such faults)") from None
+    if manifest.name != name:
+        raise DataError(f"{path} says that its name is {manifest.name!r}: rename the file or the data set")
+    return manifest
+
+
+def find_data(name: str, root: str | Path | None = None) -> Path | None:
+    """Folder of a data set on this machine, or None where nothing of it is known.
+
+    `root`, if given, is that folder. Otherwise it is looked for below the folder that HANDS_DATA names: the
+    whole data set first, then a sample. A `root` or a HANDS_DATA that is no folder raises MissingData: who
+    names a folder wants it to be used.
+    """
+    manifest = load_manifest(name)
+    if root is not None:
+        if not Path(root).is_dir():
+            raise MissingData(f"{root} is not a folder, so {manifest.title} cannot be read from it")
+        return Path(root)
+    base = os.environ.get(ENVIRONMENT_VARIABLE)
+    if not base:
+        return None
+    if not Path(base).is_dir():
+        raise MissingData(f"{ENVIRONMENT_VARIABLE} names {base}, which is no folder: correct it or unset it")
+    candidates = (Path(base) / folder for folder in manifest.folders())
+    return next((folder for folder in candidates if folder.is_dir()), None)
+
+
+def require_data(name: str, root: str | Path | None = None) -> Path:
+    """`find_data`, but MissingData, with all that a person needs to get the data, instead of None."""
+    found = find_data(name, root)
+    if found is None:
+        manifest = load_manifest(name)
+        base = os.environ.get(ENVIRONMENT_VARIABLE)
+        where = (
+            " and ".join(str(Path(base) / folder) for folder in manifest.folders()) + " do not exist"
+            if base
+            else f"no --root was given and ${ENVIRONMENT_VARIABLE} is not set"
+        )
+        raise MissingData(f"{manifest.title} is not on this machine: {where}\n\n{manifest.origin_text()}")
+    return found
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a data set's folder holds, measured against its manifest. Paths are relative to `root`."""
+
+    manifest: Manifest
+    root: Path
+    layout: Layout
+    present: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    """Required, and not there."""
+    optional: list[str] = field(default_factory=list)
+    """Not there, and not needed."""
+    corrupt: list[str] = field(default_factory=list)
+    """There, and not what it should be: path and reason."""
+    contents: list[str] = field(default_factory=list)
+    """What the reader found inside."""
+
+    @property
+    def ok(self) -> bool:
+        return not self.missing and not self.corrupt
+
+    def text(self) -> str:
+        parts = [f"{self.manifest.title} in {self.root} (layout: {self.layout.name}, {self.layout.about})"]
+        for title, lines in (
+            ("there", self.present),
+            ("contents", self.contents),
+            ("not there, optional", self.optional),
+            ("MISSING", self.missing),
+            ("CORRUPT", self.corrupt),
+        ):
+            if lines:
+                parts.append("\n".join([f"{title}:", *(f"  {line}" for line in lines)]))
+        parts.append(self.manifest.origin_text())
+        if self.ok:
+            parts.append("complete: everything that is needed is there and can be read")
+        else:
+            parts.append(f"NOT usable: {len(self.missing)} missing, {len(self.corrupt)} corrupt")
+        return "\n\n".join(parts)
+
+
+def check(name: str, root: str | Path | None = None) -> CheckReport:
+    """Compares a data set's folder with its manifest, and reads it where the library has a reader.
+
+    Files with a known size or hash are compared with it. Raises MissingData where there is no folder at all.
+    """
+    manifest = load_manifest(name)
+    folder = require_data(name, root)
+    layout = max(manifest.layouts, key=lambda layout: _share_present(manifest, layout, folder))
+    report = CheckReport(manifest, folder, layout)
+    splits = [split for split in manifest.splits if _split_is_there(layout, split, folder)]
+    if not splits:
+        splits = list(manifest.splits)[-1:]  # nothing there: ask for the smallest useful part, one split
+    for file in layout.files:
+        for path in dict.fromkeys(file.path.replace("{split}", split) for split in splits):
+            _check_file(report, file, path)
+    if report.missing:
+        return report  # the reader would only say the same again
+    if read := _READERS.get(name):
+        contents, corrupt = read(folder)
+        report.contents.extend(contents)
+        report.corrupt.extend(corrupt)
+    return report
+
+
+def check_command(name: str, root: str | None) -> tuple[str, int]:
+    """Text and exit code of `hands data check NAME --root DIR`: 0 complete, 1 not, 2 no such data set."""
+    try:
+        load_manifest(name)
+    except DataError as error:
+        return f"hands: {error}", 2
+    try:
+        report = check(name, root)
+    except MissingData as error:
+        manifest = load_manifest(name)
+        text = str(error)
+        return f"{text}\n\n{manifest.origin_text()}" if manifest.homepage not in text else text, 1
+    return report.text(), 0 if report.ok else 1
+
+
+def _share_present(manifest: Manifest, layout: Layout, root: Path) -> float:
+    paths = [
+        file.path.replace("{split}", split)
+        for file in layout.files
+        for split in (manifest.splits if "{split}" in file.path else [""])
+    ]
+    return sum((root / path).exists() for path in paths) / len(paths)
+
+
+def _split_is_there(layout: Layout, split: str, root: Path) -> bool:
+    paths = [file.path.replace("{split}", split) for file in layout.files if "{split}" in file.path]
+    return any((root / path).exists() for path in paths)
+
+
+def _check_file(report: CheckReport, file: DataFile, relative: str) -> None:
+    path = report.root / relative
+    if not path.exists():
+        (report.missing if file.required else report.optional).append(relative)
+        return
+    if path.is_dir():
+        report.present.append(f"{relative}/")
+        return
+    size = path.stat().st_size
+    if file.size is not None and size != file.size:
+        report.corrupt.append(f"{relative}: {size} bytes instead of {file.size}: get it again")
+    elif file.sha256 is not None and _sha256(path) != file.sha256:
+        report.corrupt.append(f"{relative}: its SHA-256 is not that of the manifest: get it again")
+    elif size == 0:
+        report.corrupt.append(f"{relative}: empty: get it again")
+    else:
+        report.present.append(relative)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_interhand26m(root: Path) -> tuple[list[str], list[str]]:
+    contents, corrupt = [], []
+    for split in splits_in(root):
+        try:
+            dataset = InterHand26M(root, split)
+        except DataError as error:
+            corrupt.append(str(error))
+            continue
+        steps = dataset.skeletons()
+        hands = int(steps.joint_valid.any(dim=-1).sum())
+        contents.append(
+            f"{split}: {len(dataset)} photographs of {len(steps.joints)} time steps, {hands} hands, "
+            f"{int(steps.joint_valid.sum())} valid joints"
+        )
+        paths = dataset.image_paths()
+        absent = [path for path in paths if not path.is_file()]
+        if absent:
+            corrupt.append(f"{absent[0]} is missing ({len(absent)} of {len(paths)} photographs of {split})")
+            continue
+        chosen = range(0, len(paths), max(1, len(paths) // _DECODED_IMAGES))
+        for number in chosen:
+            try:
+                frame = dataset[number]
+                read_image(frame.image_path, frame.sample.camera.width, frame.sample.camera.height)
+            except DataError as error:
+                corrupt.append(str(error))
+        contents.append(f"{split}: {len(chosen)} photographs decoded")
+    return contents, corrupt
+
+
+def _read_halo(root: Path) -> tuple[list[str], list[str]]:
+    try:
+        return [f"{len(read_halo_sequence(root))} skeletons"], []
+    except DataError as error:
+        return [], [str(error)]
+
+
+_READERS: dict[str, Callable[[Path], tuple[list[str], list[str]]]] = {
+    "interhand26m": _read_interhand26m,
+    "halo_skeleton_sequence": _read_halo,
+}

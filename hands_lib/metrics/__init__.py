@@ -1,0 +1,1 @@
+"""Scores, never losses. Every name carries its unit, every docstring its protocol."""

@@ -1,0 +1,109 @@
+"""The console script `hands`."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from hands_lib.reproduce.chapters import SMOKE, find_chapter, list_chapters, parse_value, read_presets
+from hands_lib.reproduce.project import ProjectError, find_root
+
+# The runner needs the book's packages; it is imported where it is used, so that `hands data` works without.
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="hands", description="Run and build the book; check data sets.")
+    parser.add_argument("--version", action="store_true", help="print the version of hands_lib and stop")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands.add_parser("list", help="chapters with title, slug and profiles")
+    run = commands.add_parser("run", help="execute one chapter", description="Execute one chapter with papermill.")
+    run.add_argument("chapter", help="name as shown by `hands list`, or the path of the .md file")
+    run.add_argument("--profile", default=SMOKE, help="size of the run (default: smoke)")
+    run.add_argument(
+        "-p",
+        "--parameter",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="set a parameter of the chapter; may be given again",
+    )
+    commands.add_parser("build", help="execute what changed and build the book into _build/html")
+    data = commands.add_parser("data", help="about data sets").add_subparsers(dest="action", required=True)
+    check = data.add_parser("check", help="what is there, what is missing, where a person gets it")
+    check.add_argument("name", help="name of the data set, for example interhand26m")
+    check.add_argument("--root", help="folder of the data set (default: below $HANDS_DATA)")
+    return parser
+
+
+def _list(root: Path) -> int:
+    chapters = list_chapters(root)
+    rows = [("chapter", "title", "slug", "profiles")]
+    rows += [(c.name, c.title, c.slug, ", ".join(read_presets(c, root))) for c in chapters]
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    for row in rows:
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    return 0
+
+
+def _run(root: Path, name: str, profile: str, pairs: list[list[str]]) -> int:
+    chapter = find_chapter(name, root)
+    given = {key: parse_value(value) for key, value in pairs}
+    from hands_lib.reproduce.runner import run_chapter
+
+    outcome = run_chapter(chapter, root, profile, given)
+    if outcome.failure:
+        print(outcome.failure, file=sys.stderr)
+        return 1
+    print(f"{chapter.name}: {outcome.seconds:.1f} s -> {outcome.notebook.relative_to(root)}")
+    return 0
+
+
+def _build(root: Path) -> int:
+    from hands_lib.reproduce.runner import build_book
+
+    start = time.time()
+    page = build_book(root)
+    print(f"the book is built ({time.time() - start:.0f} s): open {page.relative_to(root)}")
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; returns the exit code (0 good, 1 something to mend, 2 wrong usage)."""
+    parser = _parser()
+    args = parser.parse_args(arguments)
+    if args.version:
+        from hands_lib import __version__
+
+        print(__version__)
+        return 0
+    try:
+        if args.command == "list":
+            return _list(find_root())
+        if args.command == "run":
+            return _run(find_root(), args.chapter, args.profile, args.parameter)
+        if args.command == "build":
+            return _build(find_root())
+        if args.command == "data":
+            from hands_lib.data.manifest import check_command
+
+            text, code = check_command(args.name, args.root)
+            print(text, file=sys.stderr if code else sys.stdout)
+            return code
+    except ProjectError as error:
+        print(f"hands: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("hands_lib"):
+            raise
+        print(f"hands: {error.name} is not installed: pip install 'hands-lib[book]', or make book", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("hands: interrupted", file=sys.stderr)
+        return 130
+    parser.print_help()
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

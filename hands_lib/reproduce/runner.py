@@ -1,0 +1,345 @@
+"""Executing chapters with papermill and building the book from exactly those outputs.
+
+A chapter runs again when something it can depend on changed: see `source_key`. The outputs are put into the
+cache that Jupyter Book reads (`execute_notebooks: cache`), so Jupyter Book itself runs nothing.
+"""
+
+import concurrent.futures
+import fcntl
+import hashlib
+import logging
+import multiprocessing
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+import papermill
+from jupyter_cache import get_cache
+from jupyter_cache.base import CacheBundleIn
+from tqdm import tqdm
+from traitlets.config import Config
+
+from hands_lib.reproduce.chapters import Chapter, list_chapters, resolve_parameters
+from hands_lib.reproduce.project import ProjectError
+
+PACKAGE = Path(__file__).resolve().parents[1]  # the hands_lib that chapters import
+WORKERS = 2
+CELL_TIMEOUT = 1200  # seconds; for the book's own build, so that a hanging cell is an error
+ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One execution. `failure` is the report to print; `notebook` is then the last good one, if any."""
+
+    chapter: Chapter
+    notebook: Path
+    seconds: float
+    failure: str | None = None
+
+
+# --- what an execution depends on ---------------------------------------------------------------------
+
+
+def _data_listing() -> str:
+    """Two levels of HANDS_DATA with sizes: enough to see that data came, went or changed, at any size."""
+    root = os.environ.get("HANDS_DATA")
+    if not root or not Path(root).is_dir():
+        return "no data"
+    lines = []
+    for top in sorted(Path(root).iterdir()):
+        for path in [top, *(sorted(top.iterdir()) if top.is_dir() else [])]:
+            lines.append(f"{path.relative_to(root)} {path.stat().st_size if path.is_file() else 'folder'}")
+    return "\n".join(lines)
+
+
+def source_key(chapter: Chapter, root: Path) -> str:
+    """Hash of everything that can change a chapter's outputs: its text, hands_lib, the lock, the manifests,
+    presets, published tables and committed records, the data at hand; for back matter every record and
+    the other chapters' notebooks as well."""
+    files = [chapter.path, root / "requirements.lock", *sorted(PACKAGE.rglob("*.py"))]
+    for folder, pattern in [
+        ("data_manifests", "*.yml"),
+        ("book/presets", "*.yml"),
+        ("book/published", "*.yml"),
+        ("book/results", "*.json"),
+    ]:
+        found = sorted((root / folder).rglob(pattern))
+        if not chapter.back_matter:  # smoke records are written by the chapters themselves
+            found = [path for path in found if not path.name.startswith("smoke-")]
+        files += found
+    if chapter.back_matter:
+        files += sorted(
+            executed_path(c, root) for c in list_chapters(root) if not c.back_matter and executed_path(c, root).exists()
+        )
+    digest = hashlib.sha256(f"{sys.version_info[:2]}\n{_data_listing()}".encode())
+    for path in files:
+        digest.update(os.path.relpath(path, root).encode())
+        digest.update(path.read_bytes() if path.is_file() else b"missing")
+    return digest.hexdigest()
+
+
+def executed_path(chapter: Chapter, root: Path) -> Path:
+    """Where the book's own execution of a chapter lies."""
+    return root / "_build" / "executed" / chapter.path.relative_to(root).with_suffix(".ipynb")
+
+
+def is_current(chapter: Chapter, root: Path) -> bool:
+    """Whether the executed notebook belongs to the present sources."""
+    path = executed_path(chapter, root)
+    return path.is_file() and nbformat.read(path, 4).metadata.get("hands_key") == source_key(chapter, root)
+
+
+# --- one chapter ---------------------------------------------------------------------------------------
+
+
+def read_chapter(chapter: Chapter) -> Any:
+    """The chapter as a notebook whose code cells know their number and their first line in the .md."""
+    lines = chapter.path.read_text(encoding="utf-8").splitlines()
+    notebook = jupytext.read(chapter.path)
+    start = number = 0
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
+            continue
+        number += 1
+        body = cell.source.splitlines()
+        for i in range(start, len(lines) - len(body) + 1):
+            # a cell's text stands right before the closing fence, after its options
+            if body and lines[i : i + len(body)] == body and any("{code-cell}" in x for x in lines[start:i]):
+                start = i + len(body)
+                cell.metadata["hands"] = {"cell": number, "line": i + 1}
+                break
+        else:
+            cell.metadata["hands"] = {"cell": number, "line": start + 1}
+    return notebook
+
+
+def _failure(chapter: Chapter, root: Path, notebook: Any) -> str | None:
+    """Chapter, cell, line and error of the first cell with an error output."""
+    for cell in notebook.cells:
+        errors = [out for out in cell.get("outputs", []) if out.output_type == "error"]
+        if not errors:
+            continue
+        place = cell.metadata.get("hands")
+        source = chapter.path.relative_to(root)
+        error = errors[0]
+        if place is None:
+            return f"{source}: in the injected parameters\n  {error.ename}: {error.evalue}"
+        trace = ANSI.sub("", "\n".join(error.traceback))
+        frames = re.findall(rf"Cell In\s?\[{cell.execution_count}\], line (\d+)", trace)
+        offset = int(frames[-1]) - 1 if frames else 0  # the deepest frame that stands in this cell
+        text = cell.source.splitlines()[offset].strip() if cell.source else ""
+        return (
+            f"{source}:{place['line'] + offset}: cell {place['cell']} failed\n"
+            f"    {text}\n  {error.ename}: {error.evalue}".rstrip()
+        )
+    return None
+
+
+@contextmanager
+def _environment(root: Path, threads: int | None) -> Iterator[None]:
+    """Kernels inherit this: numerical threads, and IPython's files inside the build folder."""
+    wanted = {"IPYTHONDIR": str(root / "_build" / ".ipython"), "PYTHONHASHSEED": "0"}
+    if threads:
+        wanted |= dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads))
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def execute(
+    chapter: Chapter,
+    root: Path,
+    target: Path,
+    parameters: dict[str, Any] | None = None,
+    threads: int | None = None,
+    timeout: int | None = None,
+    progress: bool = False,
+) -> Outcome:
+    """Run a chapter into `target`. A failing run leaves `<target>.failed.ipynb` and never touches `target`."""
+    key = source_key(chapter, root)  # before running: an edit meanwhile must not be taken for executed
+    failed = target.with_suffix(".failed.ipynb")
+    work = target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    start = time.time()
+    try:
+        nbformat.write(read_chapter(chapter), work)
+        with _environment(root, threads):
+            papermill.execute_notebook(
+                work,
+                work,
+                parameters=parameters or {},
+                cwd=chapter.path.parent,
+                kernel_name="python3",
+                progress_bar={"desc": chapter.stem, "leave": False} if progress else False,
+                log_output=False,
+                execution_timeout=timeout,
+                # else ipykernel warns that other users of the machine could listen
+                config=Config(KernelManager=Config(transport_encryption="required")),
+            )
+    except Exception as error:  # whatever happened in the kernel belongs in one report
+        report = None
+        if work.is_file():
+            report = _failure(chapter, root, nbformat.read(work, 4))
+            os.replace(work, failed)
+        source = chapter.path.relative_to(root)
+        lines = (report or f"{source}: {type(error).__name__}: {error}").splitlines()
+        shown = [line[:300] for line in lines[:12]]
+        shown.append(f"  full traceback: {failed.relative_to(root) if failed.is_relative_to(root) else failed}")
+        return Outcome(chapter, target, time.time() - start, "\n".join(shown))
+    finally:
+        if sys.exc_info()[0] is not None:
+            work.unlink(missing_ok=True)
+    seconds = time.time() - start
+    notebook = nbformat.read(work, 4)
+    notebook.metadata["hands_key"] = key
+    notebook.metadata["hands_seconds"] = round(seconds, 1)
+    nbformat.write(notebook, work)
+    os.replace(work, target)
+    failed.unlink(missing_ok=True)
+    return Outcome(chapter, target, seconds)
+
+
+def run_chapter(chapter: Chapter, root: Path, profile: str, given: dict[str, Any]) -> Outcome:
+    """`hands run`: the plain smoke run becomes the book's own output, any other goes below `runs/`."""
+    notebook = jupytext.read(chapter.path)
+    parameters = resolve_parameters(chapter, notebook, root, profile, given)
+    if parameters:
+        values = "".join(f"-{name}={value}" for name, value in sorted(given.items()))
+        name = re.sub(r"[^\w.=+-]+", "_", profile + values)[:120]
+        return execute(chapter, root, root / "runs" / chapter.name / f"{name}.ipynb", parameters, progress=True)
+    target = executed_path(chapter, root)
+    return execute(chapter, root, target, threads=1, progress=True)
+
+
+# --- the book ------------------------------------------------------------------------------------------
+
+
+def publish(outcome: Outcome, root: Path) -> None:
+    """Hand the outputs to Jupyter Book's cache, under the source's own cells, which is what it hashes."""
+    notebook = jupytext.read(outcome.chapter.path)
+    ran = [
+        cell
+        for cell in nbformat.read(outcome.notebook, 4).cells
+        if "injected-parameters" not in cell.metadata.get("tags", [])
+    ]
+    for cell, done in zip(notebook.cells, ran, strict=True):
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = done.outputs, done.execution_count
+    get_cache(root / "_build" / ".jupyter_cache").cache_notebook_bundle(
+        CacheBundleIn(notebook, str(outcome.chapter.path), data={"execution_seconds": outcome.seconds}),
+        check_validity=False,
+        overwrite=True,
+    )
+
+
+def _current_or_execute(job: tuple[Chapter, Path]) -> Outcome:
+    chapter, root = job
+    target = executed_path(chapter, root)
+    if is_current(chapter, root):
+        return Outcome(chapter, target, 0.0)
+    return execute(chapter, root, target, threads=1, timeout=CELL_TIMEOUT)
+
+
+def execute_book(root: Path) -> list[Outcome]:
+    """Execute what changed, two chapters at a time; pages that show the others' records come last."""
+    chapters = list_chapters(root)
+    outcomes = []
+    context = multiprocessing.get_context("spawn")  # torch and forks do not mix
+    quiet = not sys.stderr.isatty()
+    with tqdm(total=len(chapters), desc="chapters", unit="chapter", disable=quiet) as bar:
+        for back in (False, True):
+            jobs = [(chapter, root) for chapter in chapters if chapter.back_matter is back]
+            if not any(not is_current(chapter, root) for chapter, _ in jobs):
+                outcomes += [Outcome(chapter, executed_path(chapter, root), 0.0) for chapter, _ in jobs]
+                bar.update(len(jobs))
+                continue
+            with concurrent.futures.ProcessPoolExecutor(WORKERS, mp_context=context) as pool:
+                for future in concurrent.futures.as_completed(pool.submit(_current_or_execute, job) for job in jobs):
+                    outcome = future.result()
+                    outcomes.append(outcome)
+                    bar.update()
+                    done = "FAILED" if outcome.failure else f"{outcome.seconds:.1f} s"
+                    tqdm.write(f"{outcome.chapter.name}: {done if outcome.seconds else 'up to date'}")
+            if any(outcome.failure for outcome in outcomes):
+                break
+    return outcomes
+
+
+def _site_key(root: Path, outcomes: list[Outcome]) -> str:
+    """Hash of what the rendered pages depend on besides the executions."""
+    digest = hashlib.sha256()
+    files = [*root.glob("_*.yml"), *(PACKAGE / "reproduce").iterdir(), *(root / "book").rglob("*")]
+    for path in sorted(path for path in files if path.is_file() and path.suffix != ".ipynb"):
+        digest.update(os.path.relpath(path, root).encode() + path.read_bytes())
+    for outcome in sorted(outcomes, key=lambda o: o.chapter.name):
+        digest.update(outcome.notebook.read_bytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _one_at_a_time(root: Path) -> Iterator[None]:
+    """Two builds of the same checkout wait for each other."""
+    (root / "_build").mkdir(exist_ok=True)
+    with open(root / "_build" / ".lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def build_book(root: Path) -> Path:
+    """Execute what changed and render the site; returns its start page.
+
+    Raises:
+        ProjectError: a cell failed, or Jupyter Book found something wrong. The last good site stays when
+            a cell fails.
+    """
+    with _one_at_a_time(root):
+        outcomes = execute_book(root)
+        failures = [outcome.failure for outcome in outcomes if outcome.failure]
+        if failures:
+            raise ProjectError("\n\n".join(failures))
+        html, stamp = root / "_build" / "html", root / "_build" / ".site-key"
+        key = _site_key(root, outcomes)
+        page = html / "index.html"
+        if page.is_file() and stamp.is_file() and stamp.read_text() == key:
+            return page
+        stamp.unlink(missing_ok=True)
+        for outcome in outcomes:
+            publish(outcome, root)
+        shutil.rmtree(root / "_build" / ".doctrees", ignore_errors=True)  # else pages keep their old outputs
+        _render(root)
+        stamp.write_text(key)
+        return page
+
+
+def _render(root: Path) -> None:
+    log = root / "_build" / "build.log"
+    start = "from jupyter_book.cli.main import main; main()"  # this interpreter's, whatever PATH says
+    command = [sys.executable, "-c", start, "build", str(root), "-n", "-W", "--keep-going"]
+    with open(log, "w", encoding="utf-8") as file:
+        environment = os.environ | {"PYTHONWARNINGS": "ignore"}
+        code = subprocess.call(command, stdout=file, stderr=subprocess.STDOUT, cwd=root, env=environment)
+    text = ANSI.sub("", log.read_text(encoding="utf-8"))
+    if code:
+        found = [line for line in text.splitlines() if re.search(r"WARNING|ERROR|CRITICAL|Error:", line)]
+        shown = "\n".join(line[:300] for line in (found or text.splitlines())[-30:])
+        raise ProjectError(f"Jupyter Book found something wrong (log: {log.relative_to(root)})\n{shown}")
+    if "Executing notebook" in text:
+        raise ProjectError(
+            f"Jupyter Book executed a chapter by itself: its cache had no entry for it (log: {log.relative_to(root)})"
+        )

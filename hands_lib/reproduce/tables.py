@@ -1,0 +1,325 @@
+"""Published beside measured: the tables and verdicts that chapters and the back matter show.
+
+Verdicts are judged on records of the largest profile that ran, never on smoke runs, and separately for every
+data set and protocol:
+
+- reproduced: the claim holds, and so does it over the whole 95 % interval;
+- not reproduced: it fails over the whole interval;
+- inconclusive: the interval contains both, or there are too few seeds;
+- not run: no record.
+"""
+
+import html
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from hands_lib.reproduce.project import find_root, nearest
+from hands_lib.reproduce.published import (
+    Cell,
+    Claim,
+    Comparison,
+    Published,
+    Threshold,
+    read_all_published,
+    read_published,
+)
+from hands_lib.reproduce.records import PROFILES, RunRecord, read_records
+
+MIN_SEEDS = 3
+Answer = Literal["reproduced", "not reproduced", "inconclusive", "not run"]
+
+
+# --- display -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class HtmlTable:
+    """A table with caption and header cells that a notebook, a page and a terminal can show."""
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    empty: str = "nothing yet"
+
+    def _repr_html_(self) -> str:
+        def cells(texts: Sequence[str], opening: str) -> str:
+            return "".join(f"<{opening}>{html.escape(text)}</{opening[:2]}>" for text in texts)
+
+        head = cells(self.head, 'th scope="col"')
+        lines = [cells(row[:1], 'th scope="row"') + cells(row[1:], "td") for row in self.rows]
+        lines = lines or [f'<td colspan="{len(self.head)}">{html.escape(self.empty)}</td>']
+        body = "".join(f"<tr>{line}</tr>" for line in lines)
+        # tabindex: a wide table scrolls, and must do so from the keyboard too
+        label = html.escape(self.caption, quote=True)
+        return (
+            f'<div class="hands-table" role="region" tabindex="0" aria-label="{label}"><table>'
+            f"<caption>{html.escape(self.caption)}</caption>"
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        )
+
+    def __repr__(self) -> str:
+        rows = [list(self.head), *map(list, self.rows)]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(self.head))]
+        lines = ["  ".join(t.ljust(w) for t, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return "\n".join([self.caption, lines[0], "-" * sum(widths), *(lines[1:] or [self.empty])])
+
+
+@dataclass(frozen=True)
+class Page:
+    """Several tables shown one below the other."""
+
+    tables: Sequence[HtmlTable]
+
+    def _repr_html_(self) -> str:
+        return "\n".join(table._repr_html_() for table in self.tables)
+
+    def __repr__(self) -> str:
+        return "\n\n".join(map(repr, self.tables))
+
+
+# --- numbers -------------------------------------------------------------------------------------------
+
+
+def interval(values: Sequence[float], draws: int = 2000) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean (percentiles; the draws are seeded, so the answer is repeatable)."""
+    sample = np.asarray(values, dtype=float)
+    rng = np.random.default_rng(0)
+    means = sample[rng.integers(0, len(sample), (draws, len(sample)))].mean(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) and abs(value) < 1e9 else f"{value:.3g}"
+
+
+def _spread(values: Sequence[float]) -> str:
+    """Mean ± standard deviation over seeds; a single run has no spread."""
+    mean = _number(float(np.mean(values)))
+    return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.2g}"
+
+
+def _largest(records: Sequence[RunRecord]) -> list[RunRecord]:
+    """The records of the largest profile, smoke runs left out."""
+    ran = [r for r in records if r.profile != "smoke"]
+    best = max((PROFILES.index(r.profile) for r in ran), default=0)
+    return [r for r in ran if PROFILES.index(r.profile) == best]
+
+
+def _groups(records: Sequence[RunRecord]) -> dict[tuple[str, str, str, str], list[RunRecord]]:
+    groups: dict[tuple[str, str, str, str], list[RunRecord]] = {}
+    for record in records:
+        groups.setdefault(record.group, []).append(record)
+    return groups
+
+
+# --- verdicts ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer to one claim on one data set, with the effect and its 95 % interval."""
+
+    claim: Claim
+    answer: Answer
+    effect: str = ""
+    judged_on: str = ""
+    numbers: dict[str, list[float]] = field(default_factory=dict)
+
+
+def _values(records: Sequence[RunRecord], row: str, metric: str) -> dict[int, float]:
+    """Seed -> value of one cell; of several runs of a seed the newest counts."""
+    own = sorted((r for r in records if r.variant == row and metric in r.metrics), key=lambda r: r.created)
+    return {r.seed: r.metrics[metric].value for r in own}
+
+
+def _holds(low: float, high: float, test: Threshold) -> bool | None:
+    """Whether a whole interval passes (True), a whole interval fails (False), or it straddles the bound."""
+    if test.equals is not None:
+        return low == high == test.equals
+    if test.below is not None:
+        return True if high < test.below else False if low >= test.below else None
+    assert test.above is not None
+    return True if low > test.above else False if high <= test.above else None
+
+
+def _answer(holds: bool | None) -> Answer:
+    return "inconclusive" if holds is None else "reproduced" if holds else "not reproduced"
+
+
+def _judge_threshold(claim: Claim, test: Threshold, records: Sequence[RunRecord]) -> tuple[Answer, str]:
+    values = {row: list(_values(records, row, test.metric).values()) for row in test.rows}
+    if not all(values.values()):
+        return "not run", ""
+    intervals = {row: interval(sample) for row, sample in values.items()}
+    unit = next(r.metrics[test.metric].unit for r in records if test.metric in r.metrics)
+    unit = "" if unit == "1" else f" {unit}"
+    effect = "; ".join(
+        f"{row}: {_spread(sample)}{unit}"
+        + (f" [{_number(intervals[row][0])}, {_number(intervals[row][1])}]" if len(sample) > 1 else "")
+        for row, sample in values.items()
+    )
+    if not claim.deterministic and min(map(len, values.values())) < MIN_SEEDS:
+        return "inconclusive", f"{effect} (fewer than {MIN_SEEDS} seeds)"
+    each = [_holds(low, high, test) for low, high in intervals.values()]
+    return _answer(False if False in each else None if None in each else True), effect
+
+
+def _judge_comparison(claim: Claim, test: Comparison, records: Sequence[RunRecord]) -> tuple[Answer, str]:
+    ours, theirs = (_values(records, row, test.metric) for row in (test.better, test.than))
+    seeds = sorted(ours.keys() & theirs.keys())  # paired: the same seed, the same data
+    if not seeds:
+        return "not run", ""
+    sign = 1 if test.direction == "higher" else -1
+    gains = [sign * (ours[seed] - theirs[seed]) for seed in seeds]
+    unit = next(r.metrics[test.metric].unit for r in records if test.metric in r.metrics)
+    low, high = interval(gains)
+    effect = f"{_spread(gains)}{'' if unit == '1' else ' ' + unit} {test.direction} [{_number(low)}, {_number(high)}]"
+    if not claim.deterministic and len(seeds) < MIN_SEEDS:
+        return "inconclusive", f"{effect} (fewer than {MIN_SEEDS} paired seeds)"
+    return _answer(True if low > 0 else False if high < 0 else None), effect
+
+
+def judge(claim: Claim, records: Sequence[RunRecord]) -> list[Verdict]:
+    """One verdict for every data set and protocol that the claim was measured on; one `not run` if none."""
+    test = claim.test
+    wanted = set(test.rows if isinstance(test, Threshold) else (test.better, test.than))
+    own = [
+        r for r in records if r.table == claim.table and r.variant in wanted and test.metric in r.metrics
+    ]
+    verdicts = []
+    for (profile, dataset, version, protocol), group in _groups(_largest(own)).items():
+        if isinstance(test, Threshold):
+            answer, effect = _judge_threshold(claim, test, group)
+        else:
+            answer, effect = _judge_comparison(claim, test, group)
+        judged_on = f"{dataset} {version}, {profile} profile; {protocol}"
+        verdicts.append(Verdict(claim, answer, effect, judged_on))
+    return [v for v in verdicts if v.answer != "not run"] or [
+        Verdict(claim, "not run", "", "only a smoke run so far" if own else "")
+    ]
+
+
+# --- tables --------------------------------------------------------------------------------------------
+
+HEAD = ("row", "metric", "published", "measured", "runs", "data set and protocol")
+
+
+def _measured_lines(row: str, metric: str, published: str, records: Sequence[RunRecord]) -> list[tuple[str, ...]]:
+    own = [r for r in records if r.variant == row and metric in r.metrics]
+    smoke = [r for r in own if r.profile == "smoke"]
+    lines = []
+    for (profile, dataset, version, protocol), group in _groups([*_largest(own), *smoke]).items():
+        units = {r.metrics[metric].unit for r in group}
+        unit = "" if units == {"1"} else " " + " / ".join(sorted(units))
+        number = _spread(list(_values(group, row, metric).values())) + unit
+        size = "smoke run, not a result" if profile == "smoke" else f"{profile} profile"
+        count = len({r.seed for r in group})
+        runs = f"{count} seed{'s' if count > 1 else ''}, {size}"
+        lines.append((row, metric, published, number, runs, f"{dataset} {version}; {protocol}"))
+    return lines or [(row, metric, published, "not run", "", "")]
+
+
+def _cell_text(cell: Cell) -> str:
+    unit = "" if cell.unit == "1" else f" {cell.unit}"
+    check = "" if cell.verified else "; to be checked against print"
+    return f"{cell.text}{unit} ({cell.where}{check})"
+
+
+def compare_table(published: Published, name: str, records: Sequence[RunRecord]) -> HtmlTable:
+    """One published table with the measured numbers beside it; what was measured beyond it comes after it."""
+    table = published.tables[name]
+    own = [r for r in records if r.table == name]
+    lines = []
+    for cell in table.cells:
+        lines += _measured_lines(cell.row, cell.metric, _cell_text(cell), own)
+    known = {(cell.row, cell.metric) for cell in table.cells}
+    extra = sorted({(r.variant, m) for r in own for m in r.metrics} - known)
+    for row, metric in extra:
+        lines += _measured_lines(row, metric, "-", own)
+    return HtmlTable(f"{table.title}: published and measured", HEAD, lines)
+
+
+def claims_table(published: Published, records: Sequence[RunRecord], table: str | None = None) -> HtmlTable:
+    """The claims of a paper with their verdicts."""
+    lines = []
+    for claim in published.claims:
+        if table in (None, claim.table):
+            lines += [
+                (claim.text, claim.where, v.answer, v.effect, v.judged_on) for v in judge(claim, records)
+            ]
+    head = ("claim", "place", "verdict", "effect and 95 % interval", "judged on")
+    return HtmlTable("Claims and verdicts", head, lines, empty="the paper claims nothing about this table")
+
+
+def compare(slug: str, table: str | None = None, root: Path | None = None) -> Page:
+    """Published numbers of a system beside the recorded ones, and the verdict on every claim.
+
+    In a chapter: `compare("intersections", table="fit error")` as the last line of a cell.
+
+    Raises:
+        ProjectError: no published file for the slug, or no such table in it; suggests the nearest name.
+    """
+    published = read_published(slug, root)
+    if table is not None and table not in published.tables:
+        raise nearest(table, published.tables, f"table of {slug}:")
+    records = read_records(slug, root)
+    names = [table] if table else list(published.tables)
+    shown = [compare_table(published, name, records) for name in names]
+    if any(table in (None, claim.table) for claim in published.claims):
+        shown.append(claims_table(published, records, table))
+    return Page(shown)
+
+
+def results_page(root: Path | None = None) -> Page:
+    """Every table and every claim of every system: the page `book/results.md`."""
+    tables = []
+    for published in read_all_published(root):
+        records = read_records(published.slug, root)
+        prefix = f"{published.slug}: "
+        shown = [compare_table(published, name, records) for name in published.tables]
+        if published.claims:
+            shown.append(claims_table(published, records))
+        tables += [HtmlTable(prefix + t.caption, t.head, t.rows, t.empty) for t in shown]
+    return Page(tables)
+
+
+def status_page(root: Path | None = None) -> Page:
+    """What ran where, when and for how long: the page `book/status.md`."""
+    from hands_lib.reproduce.chapters import list_chapters
+
+    root = root or find_root()
+    lines = []
+    for chapter in list_chapters(root):
+        if chapter.back_matter:
+            continue
+        path = (root / "_build" / "executed" / chapter.path.relative_to(root)).with_suffix(".ipynb")
+        if not path.is_file():
+            lines.append((chapter.title, "not run in this build", ""))
+            continue
+        found = json.loads(path.read_text(encoding="utf-8"))["metadata"]
+        when = found["papermill"]["start_time"][:16].replace("T", " ")
+        lines.append((chapter.title, when, f"{found['hands_seconds']:.0f} s"))
+    build = HtmlTable("Chapters executed for this build", ("chapter", "started (UTC)", "took"), lines)
+    head = ("system", "table", "row", "data set", "profile", "seed", "made (UTC)", "took", "on", "commit")
+    runs = [
+        (
+            r.slug,
+            r.table,
+            r.variant,
+            f"{r.dataset} {r.dataset_version}",
+            "smoke (not a result)" if r.profile == "smoke" else r.profile,
+            str(r.seed),
+            f"{r.created:%Y-%m-%d %H:%M}",
+            f"{r.wall_time:.1f} s",
+            r.device,
+            r.git_commit[:7] + ("+changes" if r.git_commit.endswith("+changes") else ""),
+        )
+        for r in read_records(root=root)
+    ]
+    return Page([build, HtmlTable("Run records", head, runs, empty="no run recorded yet")])
