@@ -9,17 +9,20 @@ Leading dimensions (`*batch`) are free and shared by all fields of one object. E
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import Literal, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
+_Fields = TypeVar("_Fields", bound="TensorFields")
+
+
 class TensorFields:
     """Moves and indexes all tensor fields of a dataclass together."""
 
-    def to(self, *args, **kwargs) -> Self:
+    def to(self: _Fields, *args, **kwargs) -> _Fields:
         """`Tensor.to` on every floating field; integer and boolean fields follow in device only."""
         moved = {}
         for field in fields(self):
@@ -73,7 +76,11 @@ class Mesh(TensorFields):
 
 @dataclass(frozen=True)
 class Camera(TensorFields):
-    """A pinhole camera without skew or distortion; pixel (0, 0) is the centre of the upper left pixel."""
+    """A camera without skew or distortion; pixel (0, 0) is the centre of the upper left pixel.
+
+    A perspective camera is a pinhole. An orthographic one looks along parallel rays: the same K is then applied to
+    (x, y, 1) instead of (x, y, z), so its focal lengths are pixels per metre.
+    """
 
     intrinsics: Float[Tensor, "*batch 3 3"]
     """K in pixels."""
@@ -81,6 +88,7 @@ class Camera(TensorFields):
     """Rigid; metres."""
     width: int
     height: int
+    projection: Literal["perspective", "orthographic"] = "perspective"
 
     def transform(self, points: Float[Tensor, "*batch point 3"]) -> Float[Tensor, "*batch point 3"]:
         """World to camera coordinates, metres."""
@@ -91,7 +99,10 @@ class Camera(TensorFields):
     def project(self, points: Float[Tensor, "*batch point 3"]) -> Float[Tensor, "*batch point 2"]:
         """World points to pixels. Points at or behind the camera centre give infinite or mirrored pixels:
         the caller looks at the depth of `transform` where that can happen."""
-        homogeneous = self.transform(points) @ self.intrinsics.mT
+        in_camera = self.transform(points)
+        if self.projection == "orthographic":
+            in_camera = torch.cat([in_camera[..., :2], torch.ones_like(in_camera[..., 2:])], dim=-1)
+        homogeneous = in_camera @ self.intrinsics.mT
         return homogeneous[..., :2] / homogeneous[..., 2:]
 
 

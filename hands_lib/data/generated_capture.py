@@ -36,7 +36,7 @@ _INVALID = ("right", "little_4")  # one joint of the first sequence is marked in
 # Degrees; a row per digit, thumb to little finger: base flexion, base abduction, middle and end flexion.
 _OPEN = ((8, 12, 6, 4), (4, 4, 6, 4), (2, 0, 7, 4), (4, -3, 8, 5), (7, -7, 9, 5))
 _FIST = ((42, -8, 38, 42), (76, 4, 96, 58), (80, 0, 100, 60), (80, -3, 98, 58), (78, -6, 92, 55))
-_FLAT = ((16, -2, 8, 6), (4, 1, 6, 3), (3, 0, 6, 3), (4, -1, 7, 3), (6, -2, 8, 4))
+_FLAT = ((14, -4, 4, 4), (-2, 2, 4, 2), (-2, 0, 4, 2), (-2, -1, 4, 2), (-1, -2, 4, 2))
 _GRASP = ((30, 6, 24, 20), (50, 4, 52, 26), (52, 0, 56, 28), (52, -3, 54, 27), (50, -7, 48, 24))
 
 
@@ -118,7 +118,8 @@ def skeleton_sequence(frames: int = 60, seed: int = 0) -> Float[Tensor, "frame 2
     phase = torch.arange(frames, dtype=torch.float64) * (2 * torch.pi / frames)
     # Each digit follows its neighbour by an eighth of the cycle.
     closing = (1 - torch.cos(phase[:, None] - torch.arange(5) * (torch.pi / 4))) / 2
-    start, end = (_hand_pose(angles, generator, jitter=0.0) for angles in (_OPEN, _FIST))
+    start = _hand_pose(_OPEN, generator)
+    end = _hand_pose(_FIST, generator)
     # The thumb stays outside, so that no finger passes through it.
     reach = closing * torch.tensor([0.35, 1.0, 1.0, 1.0, 1.0], dtype=torch.float64)
     angles = torch.lerp(start.joint_angles, end.joint_angles, reach[:, :, None, None])
@@ -174,7 +175,7 @@ def _scenes(generator: np.random.Generator) -> list[tuple[str, str, dict[str, _P
     ]
 
 
-def _hand_pose(angles, generator: np.random.Generator, jitter: float = 2.0) -> HandPose:
+def _hand_pose(angles, generator: np.random.Generator, jitter: float = 1.5) -> HandPose:
     """A right hand at the origin with the given angles, each within `jitter` degrees, and its own lengths."""
     pose = rest_pose(like=torch.zeros((), dtype=torch.float64))
     table = np.asarray(angles, dtype=float)

@@ -165,7 +165,7 @@ class InterHand26M(Sequence[InterHandFrame]):
             camera_id=self._camera_names[image["camera"]],
             frame_index=int(image["frame_idx"]),
             annotation_id=int(annotation["id"]),
-            image_path=self._image_path(annotation["image"]),
+            image_path=self._image_path(int(annotation["image"])),
         )
 
     def only(self, hand_type: str) -> "InterHand26M":
@@ -200,7 +200,7 @@ class InterHand26M(Sequence[InterHandFrame]):
 
     def image_paths(self) -> list[Path]:
         """Where the photographs should lie, in the order of the frames."""
-        return [self._image_path(image) for image in self._annotation["image"][self._rows]]
+        return [self._image_path(image) for image in self._annotation["image"][self._rows].tolist()]
 
     def _image_path(self, image: int) -> Path:
         return self.image_folder / self._image["file_name"][image].decode()
@@ -244,10 +244,10 @@ class InterHand26M(Sequence[InterHandFrame]):
                     f"{path}: {len(content[key]) - len(rows)} of {len(content[key])} entries of {key!r} "
                     f"have no key {marker!r} (all of {', '.join(keys)} are needed)"
                 )
-        image = dict(zip(_IMAGE_KEYS, zip(*images, strict=True), strict=True)) if images else None
-        annotation = dict(zip(_ANNOTATION_KEYS, zip(*annotations, strict=True), strict=True))
-        if not image or not annotation:
+        if not images or not annotations:
             raise DataError(f"{path} lists no images or no annotations: download it again")
+        image = dict(zip(_IMAGE_KEYS, zip(*images, strict=True), strict=True))
+        annotation = dict(zip(_ANNOTATION_KEYS, zip(*annotations, strict=True), strict=True))
 
         self._sequence_names, sequences = _codes(path, "images", "seq_name", image["seq_name"])
         self._camera_names, cameras = _codes(path, "images", "camera", image["camera"])
@@ -310,7 +310,7 @@ class InterHand26M(Sequence[InterHandFrame]):
         self._camera_of_row = self._camera_of_row.reshape(-1)  # numpy 2.0 keeps the axis
         intrinsics = np.zeros((len(pairs), 3, 3))
         camera_from_world = np.zeros((len(pairs), 4, 4))
-        for number, (capture, code) in enumerate(pairs):
+        for number, (capture, code) in enumerate(pairs.tolist()):
             name = self._camera_names[code]
             entry = _lookup(content, str(capture))
             if entry is None:

@@ -2,8 +2,8 @@
 
 A manifest (`data_manifests/NAME.yml`) holds facts and no bytes: licence, version, where a person gets the
 data, files with size and SHA-256 where they are known, splits, units, frames, joint order, and who uses it.
-The project downloads nothing; the environment variable HANDS_DATA names a folder with one folder for each data
-set.
+The project downloads nothing; the environment variable HANDS_DATA names a folder that has one folder for each
+data set.
 """
 
 import difflib
@@ -131,8 +131,10 @@ def load_manifest(name: str) -> Manifest:
     """
     names = manifest_names()
     if name not in names:
-        close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-        hint = f"did you mean {close[0]}? " if close else ""
+        wanted = name.lower()
+        close = [known for known in names if wanted and known.startswith(wanted)]
+        close = close or difflib.get_close_matches(wanted, names, n=1, cutoff=0.4)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
         raise DataError(f"no data set is called {name!r}; {hint}there are {', '.join(names)}")
     path = MANIFEST_FOLDER / f"{name}.yml"
     try:
@@ -218,7 +220,8 @@ class CheckReport:
                 parts.append("\n".join([f"{title}:", *(f"  {line}" for line in lines)]))
         parts.append(self.manifest.origin_text())
         if self.ok:
-            parts.append("complete: everything that is needed is there and can be read")
+            read = " and can be read" if self.contents else ""
+            parts.append(f"complete: everything that is needed is there{read}")
         else:
             parts.append(f"NOT usable: {len(self.missing)} missing, {len(self.corrupt)} corrupt")
         return "\n\n".join(parts)

@@ -99,7 +99,7 @@ def _z_buffer(
     low = np.maximum(np.ceil(corners.min(axis=1)), 0).astype(int)
     high = np.minimum(np.floor(corners.max(axis=1)), (width - 1, height - 1)).astype(int)
     area = _cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    columns, rows = (np.maximum(high - low + 1, 0) * (area != 0)[:, None]).T  # edge on: covers nothing
+    columns, rows = (np.maximum(high - low + 1, 0) * (area < 0)[:, None]).T  # only faces that look at us
     # All pixels of all bounding boxes as one list of candidates.
     face = np.repeat(np.arange(len(faces)), columns * rows)
     within = np.arange(len(face)) - np.repeat(np.cumsum(columns * rows) - columns * rows, columns * rows)

@@ -40,9 +40,9 @@ from hands_lib.structures import HandPose, TensorFields
 
 _BASE_JOINTS = [1, 5, 9, 13, 17]
 _SHORTEST_BONE = 0.05  # of the mean metacarpal: keeps a fitted bone from vanishing or turning inside out
-_TWIST_PRIOR = 0.03  # sin(10 degrees)²: bends well above 10 degrees decide the twist, below it stays near 0
-_POLISH = True
-_UNHINGED = 3e-5
+_TWIST_PRIOR = 1.0  # of a squared twist against squared sines of sideways bends, in the closed form
+_HINGE_WEIGHT = 7e-4  # of squared bends that a hinge has not, against squared distances in units of the hand
+_PASSES, _FAST, _NEARLY_MET, _MET = 1, 0.2, 1e-4, 1e-10
 _UNKNOWNS = 14  # of a digit: 2 palm angles, 8 joint angles (the distal twist is none), 4 lengths
 
 
@@ -113,12 +113,9 @@ def inverse_kinematics(
         lower, upper = (torch.cat([bound[..., :10], lengths], dim=-1) for bound in (lower, upper))
     state = _State(rotation, torch.zeros_like(wrist[:, 0]), _closed_form(target, rotation, lower, upper))
     weights = valid.to(joints)
-    state = _refine(state, target, weights, lower, upper, num_refinements // 2, _UNHINGED)
-    if _POLISH:
-        polished = _refine(state, target, weights, lower, upper, num_refinements - num_refinements // 2, 0.0)
-        errors = (forward_kinematics(_pose(polished)).joints - target) * weights[..., None]
-        exact = errors.square().sum((1, 2)) < 1e-10
-        state = _State(*(torch.where(exact.view(-1, *[1] * (new.ndim - 1)), new, old) for new, old in zip(vars(polished).values(), vars(state).values(), strict=True)))
+    num_polishing = num_refinements // 3
+    state = _refine(state, target, weights, lower, upper, num_refinements - num_polishing, _HINGE_WEIGHT)
+    state = _polish(state, target, weights, lower, upper, num_polishing)
 
     pose = _pose(state)
     pose = replace(
@@ -295,7 +292,7 @@ def _closed_form(target: Tensor, rotation: Tensor, lower: Tensor, upper: Tensor)
 
 
 def _system(state: _State, target: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Residuals (hand 21 3) and the digits' Jacobian (hand 5 4 3 20): 14 own unknowns, then 6 of the root.
+    """Residuals (hand 21 3) and the digits' Jacobian (hand 5 12 20): 14 own unknowns, then 6 of the root.
 
     Turning joint p about an axis w through c moves p by w x (p - c); a longer bone moves it along the bone.
     """
@@ -329,70 +326,122 @@ def _system(state: _State, target: Tensor, weights: Tensor) -> tuple[Tensor, Ten
     moves = basis.expand_as(root_turns)
     jacobian = torch.cat([turns, stretches, root_turns, moves], dim=-2).mT
     jacobian = jacobian * weights[:, 1:].reshape(-1, 5, 4, 1, 1)
-    return (skeleton.joints - target) * weights[..., None], jacobian
+    return (skeleton.joints - target) * weights[..., None], jacobian.flatten(2, 3)
+
+
+def _squared_distance(state: _State, target: Tensor, weights: Tensor) -> Tensor:
+    errors = (forward_kinematics(_pose(state)).joints - target) * weights[..., None]
+    return errors.square().sum(dim=(1, 2))
 
 
 def _refine(
-    state: _State, target: Tensor, weights: Tensor, lower: Tensor, upper: Tensor, num_steps: int, unhinged: float
+    state: _State,
+    target: Tensor,
+    weights: Tensor,
+    lower: Tensor,
+    upper: Tensor,
+    num_steps: int,
+    hinge_weight: float,
+    enough: float = 1e-3,
 ) -> _State:
-    """Levenberg-Marquardt within the box; hands leave the batch as they converge. Weights are 0 or 1."""
+    """Levenberg-Marquardt within the box on squared distance plus weighted squared bends and twists.
 
-    prior = unhinged * target.new_tensor([0, 0, 0, 0, 1, 0, 1, 1, 0, 1, 0, 0, 0, 0])
+    Hands leave the batch when they are exact or a step gains less than the share `enough`. Weights are 0 or 1.
+    """
+    prior = hinge_weight * target.new_tensor([0, 0, 0, 0, 1, 0, 1, 1, 0, 1, 0, 0, 0, 0])
+    eps = torch.finfo(target.dtype).eps
+    exact = (100 * eps) ** 2  # a squared distance that is rounding alone
 
     def cost_of(state, target, weights):
-        errors = (forward_kinematics(_pose(state)).joints - target) * weights[..., None]
-        return errors.square().sum((1, 2)) + (prior * state.digits.square()).sum((1, 2))
+        return _squared_distance(state, target, weights) + (prior * state.digits.square()).sum(dim=(1, 2))
 
-    eps = torch.finfo(target.dtype).eps
-    exact = (100 * eps) ** 2  # a squared distance that is rounding alone, in units of the hand's size
-    cost = cost_of(state, target, weights)
+    rows = (_squared_distance(state, target, weights) > exact).nonzero()[:, 0]
+    result = _State(*(field.clone() for field in vars(state).values()))
+    now, goal, weight, low, high = state[rows], target[rows], weights[rows], lower[rows], upper[rows]
+    cost = cost_of(now, goal, weight)
     damping = torch.full_like(cost, 1e-3)
-    rotation, translation, digits = (field.clone() for field in vars(state).values())
-    rows = (cost > exact).nonzero()[:, 0]
-    eye = torch.eye(_UNKNOWNS, dtype=target.dtype, device=target.device)
-    eye_root = torch.eye(6, dtype=target.dtype, device=target.device)
     for _ in range(num_steps):
         if len(rows) == 0:
             break
-        now = _State(rotation[rows], translation[rows], digits[rows])
-        low, high, goal, weight = lower[rows], upper[rows], target[rows], weights[rows]
-        residual, jacobian = _system(now, goal, weight)
-        jacobian = jacobian.flatten(2, 3)  # hand, digit, 12, 20
-        normal = jacobian.mT @ jacobian
-        gradient = (jacobian.mT @ residual[:, 1:].reshape(-1, 5, 12, 1))[..., 0]
-        own = gradient[..., :_UNKNOWNS] + prior * now.digits
-        held = (low >= high) | ((now.digits <= low) & (own > 0)) | ((now.digits >= high) & (own < 0))
-        free = (~held).to(target)
-
-        shift = damping[rows, None, None]
-        block = normal[..., :_UNKNOWNS, :_UNKNOWNS] * free[..., None] * free[..., None, :]
-        block = block + eye * (shift[..., None] + (prior + held.to(target))[..., None])
-        coupling = normal[..., :_UNKNOWNS, _UNKNOWNS:] * free[..., None]
-        factor, _ = torch.linalg.cholesky_ex(block)
-        solved = torch.cholesky_solve(torch.cat([(own * free)[..., None], coupling], dim=-1), factor)
-        solved_own, solved_coupling = solved[..., 0], solved[..., 1:]
-        root = normal[..., _UNKNOWNS:, _UNKNOWNS:].sum(dim=1) + shift * eye_root
-        root_gradient = gradient[..., _UNKNOWNS:].sum(dim=1)
-        # The wrist itself moves with the root's translation only.
-        root[:, 3:, 3:] += torch.diag_embed(weight[:, :1].expand(-1, 3))
-        root_gradient[:, 3:] += residual[:, 0] * weight[:, :1]
-        root = root - (coupling.mT @ solved_coupling).sum(dim=1)
-        root_gradient = root_gradient - (coupling.mT @ solved_own[..., None]).sum(dim=1)[..., 0]
-        root_step, _ = torch.linalg.solve_ex(root, root_gradient)
-        own_step = solved_own - (solved_coupling @ root_step[:, None, :, None])[..., 0]
-
-        trial = _State(
-            axis_angle_to_matrix(-root_step[:, :3]) @ now.rotation,
-            now.translation - root_step[:, 3:],
-            torch.clamp(now.digits - own_step, low, high),
+        trial = _step(now, goal, weight, low, high, damping, prior)
+        trial_cost = cost_of(trial, goal, weight)
+        better = trial_cost < cost  # false for a step that is not a number
+        now = _State(
+            torch.where(better[:, None, None], trial.rotation, now.rotation),
+            torch.where(better[:, None], trial.translation, now.translation),
+            torch.where(better[:, None, None], trial.digits, now.digits),
         )
-        trial_cost, old_cost = cost_of(trial, goal, weight), cost[rows]
-        better = trial_cost < old_cost  # false for a step that is not a number
-        kept = rows[better]
-        rotation[kept], translation[kept] = trial.rotation[better], trial.translation[better]
-        digits[kept], cost[kept] = trial.digits[better], trial_cost[better]
-        factor_of_damping = torch.where(better, 0.1, 10.0).to(target)
-        damping[rows] = (damping[rows] * factor_of_damping).clamp(10 * eps, 1e3)
-        still = (cost[rows] > exact) & ~(better & (old_cost - trial_cost < 1e-4 * old_cost)) & (damping[rows] < 1e2)
-        rows = rows[still]
-    return _State(rotation, translation, digits)
+        going = (trial_cost > exact) & torch.where(better, cost - trial_cost > enough * cost, damping < 10)
+        cost = torch.where(better, trial_cost, cost)
+        damping = (damping * torch.where(better, 0.1, 10.0)).clamp(min=10 * eps)
+        result.rotation[rows], result.translation[rows], result.digits[rows] = vars(now).values()
+        rows, now, goal, weight, low, high = (
+            field[going] for field in (rows, now, goal, weight, low, high)
+        )
+        cost, damping = cost[going], damping[going]
+    return result
+
+
+def _polish(
+    state: _State, target: Tensor, weights: Tensor, lower: Tensor, upper: Tensor, num_steps: int
+) -> _State:
+    """Lets go of the prior on bends where the joints can then be met exactly, and only there.
+
+    Elsewhere a bend would wander through its range for a hundredth of a millimetre, and jump from frame to
+    frame. The prior costs a reachable hand little, so only nearly met hands are tried.
+    """
+    old = _squared_distance(state, target, weights)
+    rows = (old < _NEARLY_MET).nonzero()[:, 0]
+    polished = _refine(
+        state[rows], target[rows], weights[rows], lower[rows], upper[rows], num_steps, 0.0, _FAST
+    )
+    met = _squared_distance(polished, target[rows], weights[rows]) < _MET
+    rows = rows[met]
+    result = _State(*(field.clone() for field in vars(state).values()))
+    result.rotation[rows], result.translation[rows], result.digits[rows] = vars(polished[met]).values()
+    return result
+
+
+def _step(
+    now: _State, target: Tensor, weights: Tensor, low: Tensor, high: Tensor, damping: Tensor, prior: Tensor
+) -> _State:
+    """One damped Gauss-Newton step inside the box."""
+    residual, jacobian = _system(now, target, weights)
+    normal = jacobian.mT @ jacobian
+    gradient = (jacobian.mT @ residual[:, 1:].reshape(-1, 5, 12, 1))[..., 0]
+    own = gradient[..., :_UNKNOWNS] + prior * now.digits
+    block, coupling = normal[..., :_UNKNOWNS, :_UNKNOWNS], normal[..., :_UNKNOWNS, _UNKNOWNS:]
+    root, root_gradient = normal[..., _UNKNOWNS:, _UNKNOWNS:].sum(dim=1), gradient[..., _UNKNOWNS:].sum(dim=1)
+    # The wrist itself moves with the root's translation only.
+    root = root + torch.diag_embed(torch.nn.functional.pad(weights[:, :1].expand(-1, 3), (3, 0)))
+    root = root + torch.diag_embed(damping[:, None].expand(-1, 6))
+    root_gradient = root_gradient + torch.nn.functional.pad(residual[:, 0] * weights[:, :1], (3, 0))
+
+    def solve(held, moves):
+        """Steps of the digits and the root where held unknowns make the given moves."""
+        free = (~held).to(target)
+        matrix = block * (free[..., None] * free[..., None, :])
+        matrix = matrix + torch.diag_embed(damping[:, None, None] + prior + held.to(target))
+        pulled = ((own + (block @ moves[..., None])[..., 0]) * free)[..., None]
+        coupled = coupling * free[..., None]
+        factor, _ = torch.linalg.cholesky_ex(matrix)
+        solved = torch.cholesky_solve(torch.cat([pulled, coupled], dim=-1), factor)
+        solved_pull, solved_coupling = solved[..., :1], solved[..., 1:]
+        reduced = root - (coupled.mT @ solved_coupling).sum(dim=1)
+        root_pull = root_gradient + ((coupling.mT @ moves[..., None]) - coupled.mT @ solved_pull).sum(dim=1)[..., 0]
+        root_step = -torch.linalg.solve_ex(reduced, root_pull)[0]
+        step = -(solved_pull + solved_coupling @ root_step[:, None, :, None])[..., 0]
+        return torch.where(held, moves, step), root_step
+
+    held = (low >= high) | ((now.digits <= low) & (own > 0)) | ((now.digits >= high) & (own < 0))
+    moves, root_step = solve(held, torch.zeros_like(own))
+    for _ in range(_PASSES):
+        # What would leave the box stops at its wall, and the others take the step that is best given that.
+        stopped = torch.clamp(now.digits + moves, low, high) - now.digits
+        held = held | (stopped != moves)
+        moves, root_step = solve(held, torch.where(held, stopped, 0.0))
+    return _State(
+        axis_angle_to_matrix(root_step[:, :3]) @ now.rotation,
+        now.translation + root_step[:, 3:],
+        torch.clamp(now.digits + moves, low, high),
+    )

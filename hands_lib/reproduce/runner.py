@@ -231,7 +231,8 @@ def run_chapter(chapter: Chapter, root: Path, profile: str, given: dict[str, Any
 
 
 def publish(outcome: Outcome, root: Path) -> None:
-    """Hand the outputs to Jupyter Book's cache, under the source's own cells, which is what it hashes."""
+    """Hand the outputs to Jupyter Book: to its cache, under the source's own cells, which is what it hashes,
+    and as the clean notebook that the page offers for download."""
     notebook = jupytext.read(outcome.chapter.path)
     ran = [
         cell
@@ -246,6 +247,9 @@ def publish(outcome: Outcome, root: Path) -> None:
         check_validity=False,
         overwrite=True,
     )
+    offered = (root / "_build" / "notebooks" / outcome.chapter.path.relative_to(root)).with_suffix(".ipynb")
+    offered.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, offered)
 
 
 def _current_or_execute(job: tuple[Chapter, Path]) -> Outcome:

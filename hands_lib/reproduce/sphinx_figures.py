@@ -100,10 +100,15 @@ def offer_notebook(app: Any, pagename: str, templatename: str, context: dict, do
     """Put the executed notebook beside the page's source and tell the theme's download menu about it."""
     if doctree is None or not str(context.get("sourcename", "")).endswith(".md"):
         return
-    executed = Path(app.outdir).parent / "jupyter_execute" / f"{pagename}.ipynb"
-    if executed.is_file():
-        _copy(executed, Path(app.outdir, "_sources", f"{pagename}.ipynb"))
-        context["ipynb_source"] = f"{pagename}.ipynb"
+    build = Path(app.outdir).parent
+    for folder in ("notebooks", "jupyter_execute"):  # ours; else Sphinx's own, which has no outputs
+        notebook = build / folder / f"{pagename}.ipynb"
+        if notebook.is_file():
+            target = Path(app.outdir, "_sources", f"{pagename}.ipynb")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(notebook, target)
+            context["ipynb_source"] = f"{pagename}.ipynb"
+            return
 
 
 def listed_citations(app: Any, pagename: str, templatename: str, context: dict, doctree: Any) -> None:

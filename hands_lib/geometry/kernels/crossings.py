@@ -12,8 +12,8 @@ rule of rasterisers); a point in the plane of a face counts as above it. Space i
 overlap: of the points exactly on the surface, those from which a step to +z (on vertical faces: to +x, else +y)
 leads into the solid are inside.
 
-Precision. Everything is float64. Products of differences of float32 coordinates are then exact unless the
-coordinates differ by more than about 2^5 in magnitude, and right to 1e-16 otherwise.
+Precision. Everything is float64, also for float32 coordinates: their differences are then exact, products of
+these are right to 1e-16, and a ray that meets a vertex exactly is seen to do so.
 """
 
 import numpy as np
@@ -128,7 +128,7 @@ def grid_winding_numbers(start, stop, axes, vertices, faces, result):
                     left_ab = _left_of(edges[face, 0], x, y)
                     left_bc = _left_of(edges[face, 1], x, y)
                     left_ca = _left_of(edges[face, 2], x, y)
-                    if left_ab != left_bc or left_bc != left_ca:
+                    if left_ab != left_bc or left_bc != left_ca or normal[2] == 0.0:
                         continue
                     crossing = 1 if left_ab else -1
                     height = a[2] - ((x - a[0]) * normal[0] + (y - a[1]) * normal[1]) / normal[2]

@@ -43,10 +43,11 @@ _FINGER_SECTIONS = np.array([
 ])  # fmt: skip
 _FINGER_SIZES = (1.0, 1.03, 0.97, 0.86)  # index, middle, ring, little
 _THUMB_SECTIONS = np.array([
-    (1.20, 15.0, 22.0, 12.5, 17.0),
-    (1.45, 12.5, 19.0, 11.5, 16.0),
-    (1.70, 11.0, 15.0, 10.5, 14.0),
-    (2.00, 10.8, 11.4, 9.8, 11.5),
+    (1.20, 13.5, 27.0, 11.5, 16.5),
+    (1.35, 13.0, 26.0, 11.3, 16.5),
+    (1.50, 12.2, 23.0, 11.0, 16.0),
+    (1.72, 11.2, 16.0, 10.3, 14.0),
+    (2.00, 10.8, 11.6, 9.8, 11.5),
     (2.30, 9.7, 9.9, 8.8, 10.3),
     (2.60, 9.4, 9.4, 8.2, 9.8),
     (3.00, 10.3, 10.3, 8.0, 8.8),
@@ -55,6 +56,8 @@ _THUMB_SECTIONS = np.array([
     (3.70, 8.8, 8.8, 5.4, 8.2),
     (3.93, 5.8, 5.8, 3.4, 5.4),
 ])  # fmt: skip
+# How far the thumb's sections lean towards its tip on the side of the index finger: the first web.
+_WEB_LEAN = np.array([(1.2, 10.0), (1.5, 9.0), (1.72, 6.0), (2.0, 1.5), (2.3, 0.0)])
 _PULP = 1.6  # the surface ends this far beyond the tip joint
 
 
@@ -108,32 +111,33 @@ class _Sculptor:
     def _cage(self):
         base = self.joints[[5, 9, 13, 17]]
         along = self.rotations[[bone(d, 1) for d in range(1, 5)]][:, :, 1]
-        web_level = base + 0.42 * np.linalg.norm(self.joints[[6, 10, 14, 18]] - base, axis=1)[:, None] * along
+        web_level = base + 0.40 * np.linalg.norm(self.joints[[6, 10, 14, 18]] - base, axis=1)[:, None] * along
         between = (base[1:] + base[:-1]) / 2
-        webs = (web_level[1:] + web_level[:-1]) / 2
+        webs = 0.6 * web_level[1:] + 0.4 * web_level[:-1]
+        webs[:, 0] = between[:, 0] + 0.42 * (web_level - base)[:-1, 0]
         knuckles = np.zeros((20, 3))
-        knuckles[[1, 3, 5, 7]] = base + [0, 1.0, 10.5]
-        knuckles[[2, 4, 6]] = between + [0, 7.0, 6.5]
+        knuckles[[1, 3, 5, 7]] = base + [0, 1.0, 10.0]
+        knuckles[[2, 4, 6]] = between + [0, 5.0, 5.5]
         knuckles[[17, 15, 13, 11]] = web_level + [0, -1.0, -11.5]
         knuckles[[16, 14, 12]] = webs + [0, -2.0, -10.0]
         knuckles[0], knuckles[19], knuckles[18] = base[0] + np.array([
-            (-9.0, 2.0, 6.5), (-12.0, 6.0, -2.0), (-9.0, 11.5, -10.5)])
+            (-9.0, 1.0, 6.5), (-11.2, 3.0, -2.0), (-8.0, 7.0, -11.0)])
         knuckles[8], knuckles[9], knuckles[10] = base[3] + np.array([
-            (8.0, 2.0, 6.0), (10.5, 5.0, -1.5), (7.5, 10.0, -9.5)])
+            (7.5, 0.0, 6.0), (9.8, 1.5, -1.5), (7.5, 8.0, -9.5)])
         middle = np.array([
-            (-22.0, 46.0, 2.0), (-13.0, 44.0, 7.5), (-6.0, 43.0, 9.0), (0.0, 42.0, 10.0), (6.0, 41.0, 10.0),
-            (12.0, 39.0, 9.5), (18.0, 36.0, 8.0), (23.0, 33.0, 6.0), (29.0, 30.0, 2.0),
-            (34.0, 29.0, -8.0),
-            (30.0, 28.0, -19.0), (24.0, 29.0, -23.0), (17.0, 31.0, -22.0), (9.0, 34.0, -18.5), (3.0, 36.0, -16.5),
-            (-3.0, 38.0, -16.5), (-8.0, 39.0, -18.0), (-12.0, 40.0, -20.0), (-17.0, 41.0, -24.0),
-            (-25.0, 46.0, -10.0),
+            (-23.5, 48.0, 2.5), (-14.0, 45.0, 7.5), (-6.5, 43.0, 9.5), (0.0, 42.0, 10.3), (6.5, 41.0, 10.2),
+            (13.0, 39.0, 9.3), (19.5, 36.0, 8.0), (26.5, 31.0, 6.0), (33.0, 27.0, 1.5),
+            (37.5, 25.0, -8.5),
+            (33.0, 24.0, -20.0), (26.5, 25.5, -24.5), (18.5, 29.0, -23.5), (10.0, 35.0, -18.5), (3.0, 37.0, -15.5),
+            (-3.0, 38.5, -15.5), (-8.5, 39.0, -19.5), (-13.5, 39.5, -25.5), (-19.0, 41.0, -29.5),
+            (-28.0, 46.0, -11.0),
         ])  # fmt: skip
         angles = np.pi * np.array([
             0.83, 0.75, 0.67, 0.585, 0.5, 0.415, 0.33, 0.25, 0.17, 0.0,
             -0.17, -0.25, -0.33, -0.415, -0.5, -0.585, -0.67, -0.75, -0.83, -1.0,
         ])  # fmt: skip
         cos, sin = np.cos(angles), np.sin(angles)
-        wrist = np.stack([28.0 * _power(cos, 0.85), 0 * cos - 14, -4.0 + 18.0 * _power(sin, 0.85)], axis=-1)
+        wrist = np.stack([28.5 * _power(cos, 0.85), 0 * cos - 14, -5.0 + 18.0 * _power(sin, 0.85)], axis=-1)
         web_points = webs + [0, 2.0, -1.5]
         return np.stack([wrist, middle, knuckles]), web_points
 
@@ -203,7 +207,7 @@ def _ring_positions(rings: int, digit: int) -> list[tuple[float, float]]:
     if rings == 9:
         if digit == 0:
             return [1.35, 1.72, 2.0, 2.3, 2.72, 3.0, 3.3, 3.70, 3.94]
-        return [1.56, 1.8, 2.0, 2.26, 2.7, 3.0, 3.3, 3.70, 3.94]
+        return [1.62, 1.82, 2.0, 2.3, 2.7, 3.0, 3.3, 3.70, 3.94]
     each = rings // 3
     first = 1.3 if digit == 0 else 1.5
     return [
@@ -216,7 +220,7 @@ def _joint_share(position: float) -> tuple[int, int, float]:
     """Bones and blend of the frame at a position: halfway at a joint, the bone's own away from it."""
     number = int(np.floor(position + 1e-9))
     fraction = position - number
-    reach = 0.35
+    reach = 0.5
     if number > 1 and fraction < reach:
         return number - 1, number, 0.5 + 0.5 * fraction / reach
     if number < 3 and fraction > 1 - reach:
@@ -246,7 +250,7 @@ def template(parameters: SurfaceParameters) -> Template:
             digit = f + 1
             if top:
                 side = column in (9, 19) or column > 18 or 8 < column < 10
-                blend = 0.7 if palmar else 0.6 if side else 0.5
+                blend = 0.5 if column >= 18 else 0.85 if palmar else 0.6 if side or column in (2, 4, 6) else 0.5
                 frame = sculptor.frame(bone(digit, 0), bone(digit, 1), blend)
                 terms.append((weight, {joint(digit, 1): 1.0}, frame, digit, _stations(0, 4, 4 * digit)))
             else:
@@ -267,7 +271,7 @@ def template(parameters: SurfaceParameters) -> Template:
 
     for kind, *at in plan.places:
         if kind == "palm":
-            height, column = at[0] / (p.palm_rings - 1), columns[at[1]]
+            height, column = _ring_heights(p.palm_rings)[at[0]], columns[at[1]]
             point = sculptor.palm_point(height, column)
             terms = palm_binding(height, column, point)
         elif kind == "web":
@@ -275,7 +279,7 @@ def template(parameters: SurfaceParameters) -> Template:
             nodes = np.stack([sculptor.cage[2][2 * gap + 2], sculptor.web_cage[gap], sculptor.cage[2][16 - 2 * gap]])
             point = _lagrange(nodes, t)
             terms = [
-                (0.5, {joint(d, 1): 1.0}, sculptor.frame(bone(d, 0), bone(d, 1), 0.6), d, _stations(0, 4, 4 * d))
+                (0.5, {joint(d, 1): 1.0}, sculptor.frame(bone(d, 0), bone(d, 1), 0.9), d, _stations(0, 4, 4 * d))
                 for d in (gap + 1, gap + 2)
             ]
         elif kind == "cap":
@@ -293,6 +297,11 @@ def template(parameters: SurfaceParameters) -> Template:
             fraction = position - number
             anchor = sculptor.bind_to_bone(digit, number, point, fraction)
             terms = [(1.0, anchor, frame, digit, _stations(position - 1, 4, 4 * digit))]
+            if digit == 0 and angle is not None:
+                share = np.interp(position, [1.2, 1.8], [0.5, 0.0]) * max(np.cos(angle + 0.5), 0)
+                if share > 0:
+                    frame = sculptor.frame(bone(1, 0), bone(1, 0), 0.0)
+                    terms = [(1 - share, *terms[0][1:]), (share, sculptor.bind_to_bone(1, 0, point), frame, PALM_SCALE, _stations(1, 3, 20))]
         rest.append(point)
         vertices.append(terms)
 
@@ -321,6 +330,12 @@ def template(parameters: SurfaceParameters) -> Template:
         torch.from_numpy(stations), torch.from_numpy(station_blend),
         float(lengths[1:, 0].mean()), torch.from_numpy(lengths[:, 1:].sum(axis=1)),
     )
+
+
+def _ring_heights(rings: int) -> list[float]:
+    if rings == 5:
+        return [0.0, 0.21, 0.46, 0.74, 1.0]
+    return list(np.linspace(0, 1, rings))
 
 
 def _finger_coordinate(column: float) -> float:
@@ -358,4 +373,5 @@ def _section_point(sculptor: _Sculptor, digit: int, position: float, angle: floa
     cos, sin = np.cos(angle), np.sin(angle)
     x = (ulnar if cos > 0 else radial) * _power(cos, 0.9)
     z = (back if sin > 0 else palm) * _power(sin, 0.9)
-    return centre + rotation @ np.array([x, 0.0, z]), number
+    lean = np.interp(position, *_WEB_LEAN.T) * max(cos, 0.0) if digit == 0 else 0.0
+    return centre + rotation @ np.array([x, lean, z]), number

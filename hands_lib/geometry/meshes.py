@@ -1,0 +1,131 @@
+"""What the geometry functions ask of a mesh, and the errors when it is not given."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from hands_lib.structures import Mesh
+
+
+class GeometryError(ValueError):
+    """A mesh, a cloud of points or a camera that a geometric question has no answer for."""
+
+
+def check_mesh(mesh: Mesh) -> None:
+    """Refuses shapes that do not fit, faces that index past the vertices, and vertices that are not finite.
+
+    Raises:
+        GeometryError: naming the first offender.
+    """
+    vertices, faces = mesh.vertices, mesh.faces
+    if vertices.ndim < 2 or vertices.shape[-1] != 3 or not vertices.is_floating_point():
+        raise GeometryError(
+            f"vertices must be floats of shape (..., vertex, 3), not {vertices.dtype} {tuple(vertices.shape)}"
+        )
+    if faces.ndim != 2 or faces.shape[-1] != 3 or faces.is_floating_point() or faces.dtype == torch.bool:
+        raise GeometryError(f"faces must be integers of shape (face, 3), not {faces.dtype} {tuple(faces.shape)}")
+    if faces.device != vertices.device:
+        raise GeometryError(f"vertices are on {vertices.device} but faces on {faces.device}; move the mesh as one")
+    if len(faces) == 0:
+        raise GeometryError("the mesh has no faces")
+    lowest, highest = (int(bound) for bound in faces.aminmax())
+    if lowest < 0 or highest >= vertices.shape[-2]:
+        offender = lowest if lowest < 0 else highest
+        raise GeometryError(f"a face names vertex {offender}, but there are vertices 0 to {vertices.shape[-2] - 1}")
+    check_finite(vertices, "vertices")
+
+
+def check_finite(values: Tensor, name: str) -> None:
+    """Raises GeometryError with the index of the first NaN or infinite value."""
+    # A sum is finite unless a term is not (or it overflows): one pass that is enough nearly always.
+    if values.numel() and not torch.isfinite(values.detach().sum()):
+        offenders = (~torch.isfinite(values.detach())).nonzero()
+        if len(offenders):
+            where = tuple(offenders[0].tolist())
+            raise GeometryError(f"{name} contain {values[where].item()} at index {where}")
+
+
+def check_points(points: Tensor, mesh: Mesh) -> None:
+    """Refuses points that do not fit the mesh in shape, device or dtype, or are not finite."""
+    if points.ndim < 2 or points.shape[-1] != 3 or not points.is_floating_point():
+        raise GeometryError(
+            f"points must be floats of shape (..., point, 3), not {points.dtype} {tuple(points.shape)}"
+        )
+    if points.device != mesh.vertices.device:
+        raise GeometryError(
+            f"points are on {points.device} but the mesh on {mesh.vertices.device}; move one with .to()"
+        )
+    if points.dtype != mesh.vertices.dtype:
+        raise GeometryError(f"points are {points.dtype} but vertices {mesh.vertices.dtype}; convert one with .to()")
+    check_finite(points, "points")
+
+
+def boundary_edges(faces: Int[Tensor, "face 3"]) -> Int[Tensor, "edge 2"]:
+    """Edges that are not run along equally often in both directions, as the faces run along them. None: closed."""
+    directed = torch.stack([faces, faces.roll(-1, dims=1)], dim=-1).reshape(-1, 2).long()
+    undirected, where = directed.sort(dim=1).values.unique(dim=0, return_inverse=True)
+    surplus = torch.zeros(len(undirected), dtype=torch.long, device=faces.device)
+    surplus.index_add_(0, where, (directed[:, 1] - directed[:, 0]).sign())
+    forward, backward = undirected[surplus > 0], undirected[surplus < 0].flip(1)
+    return torch.cat([forward, backward])
+
+
+def is_closed(faces: Int[Tensor, "face 3"]) -> bool:
+    """Whether every directed edge has its twin, so that the surface divides space into inside and outside."""
+    start, end = faces.long().flatten(), faces.long().roll(-1, dims=1).flatten()
+    base = faces.max() + 1
+    return torch.equal((start * base + end).sort().values, (end * base + start).sort().values)
+
+
+def signed_volumes(mesh: Mesh) -> Float[Tensor, "*batch"]:
+    """Signed volume (cubic metres) of each mesh; negative where the faces turn inwards."""
+    centred = mesh.vertices - mesh.vertices.mean(dim=-2, keepdim=True)
+    a, b, c = centred[..., mesh.faces, :].unbind(dim=-2)
+    return (a * torch.linalg.cross(b, c)).sum(dim=(-1, -2)) / 6
+
+
+def check_closed(mesh: Mesh) -> None:
+    """Refuses meshes without an inside: with holes, with neighbouring faces that turn in opposite directions, or
+    turned inside out as a whole.
+
+    Raises:
+        GeometryError: with the number of open edges and the mend.
+    """
+    if not is_closed(mesh.faces):
+        edges = boundary_edges(mesh.faces)
+        raise GeometryError(
+            f"the mesh is not closed, so it has no inside: {len(edges)} edges lack the face on their other side "
+            f"(or it turns the wrong way), the first from vertex {edges[0, 0]} to {edges[0, 1]}; "
+            "close the hole with a fan of faces"
+        )
+    if mesh.vertices.numel():
+        volumes = signed_volumes(mesh).detach().flatten()
+        # The volume of thin or tangled surfaces may round to either side of zero.
+        extent = (mesh.vertices.amax(dim=-2) - mesh.vertices.amin(dim=-2)).detach().amax(dim=-1).flatten()
+        inverted = volumes < -1e-4 * extent**3
+        if inverted.any():
+            raise GeometryError(
+                f"{int(inverted.sum())} of {len(volumes)} meshes are inside out (signed volume "
+                f"{volumes[inverted][0]:.3g}): reverse their faces, faces.flip(-1)"
+            )
+
+
+def matched_batches(
+    points: Float[Tensor, "*points_batch point 3"], mesh: Mesh
+) -> tuple[Float[Tensor, "batch points 3"], Float[Tensor, "batch vertex 3"], torch.Size]:
+    """Points and vertices with one common batch dimension, contiguous, and the shape of the answer.
+
+    A single mesh under a batch of points is not repeated: its points become one long list.
+    """
+    try:
+        batch = torch.broadcast_shapes(points.shape[:-2], mesh.vertices.shape[:-2])
+    except RuntimeError:
+        raise GeometryError(
+            f"points come in batches of {tuple(points.shape[:-2])}, meshes of {tuple(mesh.vertices.shape[:-2])}"
+        ) from None
+    shape = torch.Size([*batch, points.shape[-2]])
+    vertices = mesh.vertices
+    if vertices.shape[:-2].numel() == 1:
+        return points.expand(*shape, 3).reshape(1, -1, 3).contiguous(), vertices.reshape(1, -1, 3).contiguous(), shape
+    vertices = vertices.expand(*batch, *vertices.shape[-2:]).flatten(0, -3)
+    return points.expand(*shape, 3).flatten(0, -3).contiguous(), vertices.contiguous(), shape

@@ -1,0 +1,217 @@
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hands_lib.data import manifest
+from hands_lib.data.errors import DataError, MissingData
+from hands_lib.data.halo_sequence import FILE_NAME
+from hands_lib.data.manifest import (
+    check,
+    check_command,
+    find_data,
+    load_manifest,
+    manifest_names,
+    require_data,
+)
+
+BOOK = Path(__file__).resolve().parents[2] / "book"
+
+
+@pytest.fixture
+def no_environment(monkeypatch):
+    monkeypatch.delenv("HANDS_DATA", raising=False)
+
+
+def test_there_is_a_manifest_for_every_reader():
+    assert {"interhand26m", "halo_skeleton_sequence"} <= set(manifest_names())
+    assert set(manifest._READERS) <= set(manifest_names())
+
+
+@pytest.mark.parametrize("name", manifest_names())
+def test_manifests_keep_to_the_schema(name):
+    facts = load_manifest(name)
+    assert facts.name == name
+    for layout in facts.layouts:
+        paths = [file.path for file in layout.files]
+        assert len(set(paths)) == len(paths)
+        assert any(file.required for file in layout.files)
+    for chapter in facts.used_by:
+        assert (BOOK / f"{chapter}.md").is_file(), f"{name}.yml: used_by names {chapter}"
+    for line in (facts.homepage, facts.licence.name, facts.licence.terms, facts.folder):
+        assert line in facts.origin_text()
+
+
+def test_facts_of_interhand26m():
+    facts = load_manifest("interhand26m")
+    assert facts.licence.name == "CC-BY-NC 4.0"
+    assert [split.photographs for split in facts.splits.values()] == [1_361_062, 380_125, 849_160]
+    assert list(facts.splits) == ["train", "val", "test"]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("interhand", "did you mean interhand26m"),
+        ("InterHand26M", "did you mean interhand26m"),
+        ("halo", "did you mean halo_skeleton_sequence"),
+        ("../interhand26m", "there are freihand"),
+        ("", "there are freihand"),
+    ],
+)
+def test_an_unknown_name_lists_and_suggests(name, hint):
+    with pytest.raises(DataError, match=hint):
+        load_manifest(name)
+    text, code = check_command(name, None)
+    assert code == 2
+    assert hint in text
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A folder of manifests of our own; returns a function that adds one with changed lines."""
+    source = (manifest.MANIFEST_FOLDER / "halo_skeleton_sequence.yml").read_text()
+    monkeypatch.setattr(manifest, "MANIFEST_FOLDER", tmp_path)
+
+    def add(old: str = "", new: str = "") -> None:
+        assert old in source
+        (tmp_path / "halo_skeleton_sequence.yml").write_text(source.replace(old, new))
+
+    return add
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("homepage: https", "homepage: ftp", "homepage: String should match"),
+        ("homepage:", "home:", "homepage: Field required"),
+        ("units:", "unit: x\nunits:", "unit: Extra inputs"),
+        (
+            "path: keypoints.npy",
+            "path: ../keypoints.npy",
+            "layouts.0.files.0.path.*leaves the data set's folder",
+        ),
+        ("joint_order: halo", "joint_order: hello", "joint_order.*none of the joint orders"),
+        ("size: 42968", "size: -1", "layouts.0.files.0.size"),
+        ("sha256: 42bcf9d9", "sha256: 42BCF9", "layouts.0.files.0.sha256"),
+        ("name: halo_skeleton_sequence", "name: halo", "says that its name is 'halo'"),
+        ("name: halo_skeleton_sequence", "name: [", "is not YAML"),
+        ("name: halo_skeleton_sequence", "name: !!python/object/apply:os.getcwd []", "is not YAML"),
+    ],
+)
+def test_a_broken_manifest_is_one_error_that_names_file_and_place(elsewhere, old, new, message):
+    elsewhere(old, new)
+    with pytest.raises(DataError, match=f"halo_skeleton_sequence.yml.*{message}"):
+        load_manifest("halo_skeleton_sequence")
+
+
+def test_outside_a_checkout_the_mend_is_said(monkeypatch, tmp_path):
+    monkeypatch.setattr(manifest, "MANIFEST_FOLDER", tmp_path / "data_manifests")
+    with pytest.raises(MissingData, match="must run from a checkout"):
+        manifest_names()
+
+
+def test_find_data_prefers_root_then_the_whole_set_then_a_sample(tmp_path, monkeypatch, no_environment):
+    assert find_data("interhand26m") is None
+    with pytest.raises(
+        MissingData, match=r"(?s)no --root was given.*mks0601.github.io.*CC-BY-NC 4.0.*put it in"
+    ):
+        require_data("interhand26m")
+    monkeypatch.setenv("HANDS_DATA", str(tmp_path))
+    assert find_data("interhand26m") is None
+    with pytest.raises(MissingData, match=r"(?s)interhand26m_sample do not exist.*CC-BY-NC"):
+        require_data("interhand26m")
+    sample = tmp_path / "interhand26m_sample"
+    sample.mkdir()
+    assert find_data("interhand26m") == require_data("interhand26m") == sample
+    whole = tmp_path / "interhand26m"
+    whole.mkdir()
+    assert find_data("interhand26m") == whole
+    assert find_data("interhand26m", sample) == sample
+    with pytest.raises(MissingData, match="nowhere is not a folder"):
+        find_data("interhand26m", tmp_path / "nowhere")
+    monkeypatch.setenv("HANDS_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(MissingData, match="HANDS_DATA names .*nowhere, which is no folder"):
+        find_data("interhand26m")
+
+
+def test_check_of_a_whole_capture(generated):
+    text, code = check_command("interhand26m", str(generated))
+    assert code == 0
+    for line in (
+        "layout: official", "annotations/test/InterHand2.6M_test_data.json",
+        "6 photographs of 3 time steps, 4 hands, 83 valid joints", "not there, optional:",
+        "https://mks0601.github.io/InterHand2.6M/", "CC-BY-NC 4.0", "complete: everything",
+    ):  # fmt: skip
+        assert line in text
+
+
+def test_check_of_an_empty_folder_says_what_is_missing(tmp_path):
+    text, code = check_command("interhand26m", str(tmp_path))
+    assert code == 1
+    for line in ("MISSING:", "annotations/test/InterHand2.6M_test_camera.json", "images/test", "get it at"):
+        assert line in text
+
+
+def test_check_without_any_folder_says_where_to_get_the_data(no_environment, tmp_path):
+    for root in (None, str(tmp_path / "nowhere")):
+        text, code = check_command("interhand26m", root)
+        assert code == 1
+        assert text.count("https://mks0601.github.io/InterHand2.6M/") == 1
+
+
+def test_check_finds_missing_and_damaged_parts(copy):
+    (copy / "annotations/test/InterHand2.6M_test_camera.json").unlink()
+    report = check("interhand26m", copy)
+    assert report.missing == ["annotations/test/InterHand2.6M_test_camera.json"]
+    assert not report.ok
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda copy: next(copy.rglob("image202.jpg")).unlink(), "1 of 6 photographs of test"),
+        (lambda copy: next(copy.rglob("image202.jpg")).write_text("x"), "is not an image"),
+        (lambda copy: next(copy.rglob("*_data.json")).write_text("{"), "is not complete JSON"),
+        (lambda copy: next(copy.rglob("*_joint_3d.json")).write_text(""), "joint_3d.json: empty"),
+    ],
+    ids=["no photograph", "no image", "truncated", "empty"],
+)
+def test_check_reads_what_is_there(copy, damage, message):
+    damage(copy)
+    text, code = check_command("interhand26m", str(copy))
+    assert code == 1
+    assert message in text[text.index("CORRUPT:") :]
+
+
+def test_known_sizes_and_hashes_are_compared(elsewhere, tmp_path):
+    array = np.random.default_rng(0).normal(size=(170, 21, 3)).astype(np.float32)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    np.save(folder / FILE_NAME, array)
+    raw = (folder / FILE_NAME).read_bytes()
+    elsewhere()  # the published hash: our file has the published size, and other content
+    assert check("halo_skeleton_sequence", folder).corrupt == [
+        "keypoints.npy: its SHA-256 is not that of the manifest: get it again"
+    ]
+    published = load_manifest("halo_skeleton_sequence").layouts[0].files[0]
+    assert len(raw) == published.size
+    elsewhere(published.sha256, hashlib.sha256(raw).hexdigest())
+    assert check("halo_skeleton_sequence", folder).contents == ["170 skeletons"]
+    (folder / FILE_NAME).write_bytes(raw[:-1])
+    report = check("halo_skeleton_sequence", folder)
+    assert report.corrupt[0] == f"keypoints.npy: {len(raw) - 1} bytes instead of {len(raw)}: get it again"
+
+
+# Real samples, on machines that have them: exactly the files that the manifests describe.
+_BASE = Path(os.environ.get("HANDS_DATA", "") or "nowhere")
+REAL = [name for name in manifest_names() if _BASE.is_dir() and find_data(name)]
+
+
+def test_real_samples_are_those_of_the_manifests():
+    for name in REAL:
+        report = check(name)
+        assert report.ok, report.text()
+        assert report.present
