@@ -24,6 +24,7 @@ from hands_lib.hand.skeleton import DIGITS
 
 K3D_SNAPSHOT = "application/vnd.hands.k3d-snapshot+json"
 RIGHT, LEFT = "#D55E00", "#0072B2"  # Okabe and Ito: right hands are vermilion, left hands blue
+SKIN = "#C99072"  # a hand alone
 COLOURS = [LEFT, RIGHT, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F"]
 MIDDLE_GREY = 0x7A7A7A  # legible on white and on the dark theme
 
@@ -118,7 +119,7 @@ def mesh_trace(
     vertices: Float[Tensor, "vertex 3"],
     faces: Int[Tensor, "face 3"],
     name: str = "surface",
-    colour: str = RIGHT,
+    colour: str = SKIN,
     opacity: float = 1.0,
 ) -> go.Mesh3d:
     """A shaded surface; vertices in metres, drawn in millimetres."""
@@ -127,7 +128,7 @@ def mesh_trace(
     return go.Mesh3d(
         x=x, y=y, z=z, i=i, j=j, k=k, color=colour, opacity=opacity, name=name, showlegend=True,
         flatshading=False, hoverinfo="name",
-        lighting={"ambient": 0.45, "diffuse": 0.75, "specular": 0.15, "roughness": 0.7, "fresnel": 0.1},
+        lighting={"ambient": 0.55, "diffuse": 0.7, "specular": 0.15, "roughness": 0.7, "fresnel": 0.1},
         lightposition={"x": -500, "y": 800, "z": 1500},
     )  # fmt: skip
 
@@ -160,11 +161,11 @@ def points_trace(
 
 # Where the viewer stands, in plotly's units of the scene, and what points up in the picture.
 VIEWS = {
-    "back of the hand": {"eye": {"x": 0.0, "y": -0.35, "z": 1.75}, "up": {"x": 0, "y": 1, "z": 0}},
-    "palm": {"eye": {"x": 0.0, "y": -0.35, "z": -1.75}, "up": {"x": 0, "y": 1, "z": 0}},
-    "thumb side": {"eye": {"x": -1.75, "y": 0.0, "z": 0.35}, "up": {"x": 0, "y": 1, "z": 0}},
+    "back of the hand": {"eye": {"x": 0.0, "y": -0.4, "z": 2.1}, "up": {"x": 0, "y": 1, "z": 0}},
+    "palm": {"eye": {"x": 0.0, "y": -0.4, "z": -2.1}, "up": {"x": 0, "y": 1, "z": 0}},
+    "thumb side": {"eye": {"x": -2.0, "y": 0.0, "z": 0.7}, "up": {"x": 0, "y": 1, "z": 0}},
     # Cameras look along +z with y down: the viewer stands behind the camera and sees the image upright.
-    "camera": {"eye": {"x": 0.0, "y": 0.0, "z": -1.75}, "up": {"x": 0, "y": -1, "z": 0}},
+    "camera": {"eye": {"x": 0.0, "y": 0.0, "z": -2.1}, "up": {"x": 0, "y": -1, "z": 0}},
 }
 
 
@@ -174,29 +175,31 @@ def hand_figure(
     view: str = "back of the hand",
     frames: Sequence[tuple[str, Sequence]] = (),
     frame_label: str = "",
-    height: int = 520,
+    start: int = 0,
+    height: int = 560,
 ) -> go.Figure:
     """An interactive 3D figure with equal axes in millimetres.
 
-    `frames` are (label, traces) pairs for a slider with a play button; each frame replaces the first traces
-    of the figure, in order. The axes cover everything that any frame draws, so that nothing jumps.
+    `traces` stand still. `frames` are (label, traces) pairs for a slider with a Play button, of which number
+    `start` is shown first. The axes cover everything that any frame draws, so that nothing jumps.
     """
     drawn = [trace for _, shown in frames for trace in shown] + list(traces)
-    low = [min(float(np.nanmin(trace[axis])) for trace in drawn) for axis in "xyz"]
-    high = [max(float(np.nanmax(trace[axis])) for trace in drawn) for axis in "xyz"]
+    low = [min(float(np.nanmin(trace[axis])) for trace in drawn if len(trace[axis])) for axis in "xyz"]
+    high = [max(float(np.nanmax(trace[axis])) for trace in drawn if len(trace[axis])) for axis in "xyz"]
     axes = {
         f"{axis}axis": {"title": {"text": f"{axis} (mm)"}, "range": [low[n] - 5, high[n] + 5]}
         for n, axis in enumerate("xyz")
     }
+    first = list(frames[start][1]) if frames else []
     figure = go.Figure(
-        data=list(traces),
+        data=[*first, *traces],
         frames=[
             go.Frame(data=list(shown), name=label, traces=list(range(len(shown)))) for label, shown in frames
         ],
     )
     figure.update_layout(
         title={"text": title},
-        height=height,
+        height=height + (70 if frames else 0),
         margin={"l": 0, "r": 0, "t": 48, "b": 0},
         scene={"aspectmode": "data", "camera": VIEWS[view], **axes},
         legend={"itemsizing": "constant", "x": 0.0, "y": 0.98},
@@ -205,17 +208,17 @@ def hand_figure(
         still = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
         play = {**still, "fromcurrent": True, "frame": {"duration": 60, "redraw": True}}
         steps = [{"label": label, "method": "animate", "args": [[label], still]} for label, _ in frames]
-        figure.update_layout(
-            sliders=[{"steps": steps, "currentvalue": {"prefix": frame_label}, "x": 0.16, "len": 0.8}],
-            updatemenus=[
-                {
-                    "type": "buttons", "direction": "left", "showactive": False, "x": 0.0, "y": 0.0,
-                    "xanchor": "left", "yanchor": "top", "pad": {"t": 28},
-                    "buttons": [
-                        {"label": "Play", "method": "animate", "args": [None, play]},
-                        {"label": "Pause", "method": "animate", "args": [[None], still]},
-                    ],
-                }
+        slider = {
+            "steps": steps, "active": start % len(frames), "currentvalue": {"prefix": frame_label},
+            "x": 0.2, "len": 0.78, "pad": {"t": 10},
+        }  # fmt: skip
+        buttons = {
+            "type": "buttons", "direction": "left", "showactive": False, "x": 0.0, "y": 0.0,
+            "xanchor": "left", "yanchor": "top", "pad": {"t": 44, "l": 4},
+            "buttons": [
+                {"label": "Play", "method": "animate", "args": [None, play]},
+                {"label": "Pause", "method": "animate", "args": [[None], still]},
             ],
-        )  # fmt: skip
+        }  # fmt: skip
+        figure.update_layout(sliders=[slider], updatemenus=[buttons])
     return figure

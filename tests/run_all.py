@@ -1,51 +1,90 @@
 """Everything that has to hold, part by part: `make test`.
 
-The book is executed once; every later part looks at that execution. A failing part does not stop the next one.
+The book is executed once; every later part looks at that execution. A failing part does not stop
+the next one.
 `python tests/run_all.py units pages` runs only the parts named.
 """
 
+import contextlib
+import functools
+import http.server
 import os
+import shutil
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 BUILD = ROOT / "_build"
-SITE = BUILD / "html"
 REPORTS = BUILD / "tests"
 
 
-def python(*arguments: str) -> list[str]:
-    return [sys.executable, *arguments]
+PYTEST = [sys.executable, "-m", "pytest", "-q", "-n", "2"]
+RUFF = str(BIN / "ruff")
+OF_THE_SITE = ["tests/chapters", "tests/browser"]
+PARTS = {
+    "style": "ruff check and format",
+    "imports": "who may import whom",
+    "units": "unit tests",
+    "book": "every chapter through papermill, then Jupyter Book",
+    "cells": "ruff on the executed notebooks",
+    "repeat": "a second execution gives the same outputs (nbval)",
+    "links": "links and anchors of the built site",
+    "pages": "every chapter's outputs, and every page in Chromium",
+}
 
 
 def executed_notebooks() -> list[str]:
     found = sorted((BUILD / "executed").rglob("*.ipynb"))
-    return [str(p.relative_to(ROOT)) for p in found if not p.name.startswith(".") and ".failed." not in p.name]
+    return [
+        str(p.relative_to(ROOT)) for p in found if not p.name.startswith(".") and ".failed." not in p.name
+    ]
 
 
-def parts() -> dict[str, tuple[str, list]]:
-    """Name -> (what it is, commands; a command may be a function that makes it, when it is its turn)."""
-    site_tests = ["tests/chapters", "tests/browser"]
-    return {
-        "style": ("ruff check and format", [[str(BIN / "ruff"), "check", "--no-cache", "."],
-                  [str(BIN / "ruff"), "format", "--no-cache", "--check", "."]]),
-        "imports": ("who may import whom", [[str(BIN / "lint-imports"), "--no-cache"]]),
-        "units": ("unit tests", [python("-m", "pytest", "-q", "-n", "2", "tests", *(f"--ignore={t}" for t in site_tests),
-                  f"--junitxml={REPORTS / 'units.xml'}")]),
-        "book": ("every chapter through papermill, then Jupyter Book", [python("-m", "hands_lib.reproduce.command", "build")]),
-        "cells": ("ruff on the executed notebooks", [lambda: [str(BIN / "ruff"), "check", "--no-cache", *executed_notebooks()]]),
-        "repeat": ("a second execution gives the same outputs (nbval)", [lambda: python(
-            "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "--nbval", "--nbval-sanitize-with", "tests/nbval.cfg",
-            "--nbval-cell-timeout=600", f"--junitxml={REPORTS / 'repeat.xml'}", *executed_notebooks())]),
-        "links": ("links and anchors of the built site", [[str(BIN / "linkchecker"), "-f", "tests/linkchecker.ini",
-                  "--no-status", "--no-robots", str(SITE / "index.html")]]),
-        "pages": ("every page in Chromium", [python("-m", "pytest", "-q", "-n", "2", *site_tests,
-                  f"--junitxml={REPORTS / 'pages.xml'}")]),
-    }  # fmt: skip
+def commands(name: str, address: str) -> list[list[str]]:
+    """What a part runs; asked for when it is its turn, so that it sees what the parts before it made.
+    `address` is a file server of the built site."""
+    report = f"--junitxml={REPORTS / name}.xml"
+    match name:
+        case "style":
+            return [[RUFF, "check", "--no-cache", "."], [RUFF, "format", "--no-cache", "--check", "."]]
+        case "imports":
+            return [[str(BIN / "lint-imports"), "--no-cache", "--no-logo"]]
+        case "units":
+            return [[*PYTEST, report, "tests", *(f"--ignore={folder}" for folder in OF_THE_SITE)]]
+        case "book":
+            return [[sys.executable, "-m", "hands_lib.reproduce.command", "build"]]
+        case "cells":
+            return [[RUFF, "check", "--no-cache", *executed_notebooks()]]
+        case "repeat":
+            options = ["--nbval", "--nbval-sanitize-with", "tests/nbval.cfg", "--nbval-cell-timeout=600"]
+            # one kernel for a notebook, hence loadfile
+            return [[*PYTEST, report, "--dist", "loadfile", *options, *executed_notebooks()]]
+        case "links":
+            checker = [str(BIN / "linkchecker"), "-f", "tests/linkchecker.ini", "--no-status", "--no-robots"]
+            return [[*checker, f"{address}/index.html"]]
+        case "pages":
+            return [[*PYTEST, report, *OF_THE_SITE]]
+    raise ValueError(name)
+
+
+@contextlib.contextmanager
+def file_server(folder: Path) -> Iterator[str]:
+    handler = functools.partial(QuietHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 def count(name: str, good: bool) -> tuple[int, int]:
@@ -61,27 +100,34 @@ def count(name: str, good: bool) -> tuple[int, int]:
 def main(chosen: list[str]) -> int:
     os.chdir(ROOT)
     REPORTS.mkdir(parents=True, exist_ok=True)
-    unknown = set(chosen) - set(parts())
+    unknown = set(chosen) - set(PARTS)
     if unknown:
-        print(f"unknown part {', '.join(sorted(unknown))}; there are: {', '.join(parts())}")
+        print(f"unknown part {', '.join(sorted(unknown))}; there are: {', '.join(PARTS)}")
         return 2
     environment = os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
+    environment["no_proxy"] = "127.0.0.1," + environment.get("no_proxy", "")
     results = {}
-    for name, (title, commands) in parts().items():
+    for name, title in PARTS.items():
         if chosen and name not in chosen:
             continue
         print(f"\n== {name}: {title}", flush=True)
         (REPORTS / f"{name}.xml").unlink(missing_ok=True)
         start = time.time()
-        # the second execution leaves its records beside the build, not among those that the pages show
-        extra = {"HANDS_RESULTS": str(REPORTS / "results")} if name == "repeat" else {}
-        codes = [
-            subprocess.call(command() if callable(command) else command, env=environment | extra)
-            for command in commands
-        ]
+        extra = {}
+        if name == "repeat":  # it works on a copy of the records, so that those of the book stay as they are
+            shutil.rmtree(REPORTS / "results", ignore_errors=True)
+            shutil.copytree(ROOT / "book" / "results", REPORTS / "results")
+            extra = {"HANDS_RESULTS": str(REPORTS / "results")}
+        with file_server(BUILD / "html") as address:
+            codes = [subprocess.call(command, env=environment | extra) for command in commands(name, address)]
         results[name] = (not any(codes), time.time() - start)
-        print(f"== {name}: {'passed' if results[name][0] else 'FAILED'} in {results[name][1]:.0f} s", flush=True)
-    print("\n" + "\n".join(f"{'passed' if good else 'FAILED'}  {s:4.0f} s  {n}" for n, (good, s) in results.items()))
+        print(
+            f"== {name}: {'passed' if results[name][0] else 'FAILED'} in {results[name][1]:.0f} s", flush=True
+        )
+    print(
+        "\n"
+        + "\n".join(f"{'passed' if good else 'FAILED'}  {s:4.0f} s  {n}" for n, (good, s) in results.items())
+    )
     counts = [count(name, good) for name, (good, _) in results.items()]
     passed, failed = (sum(column) for column in zip(*counts, strict=True))
     print(f"{passed} passed, {failed} failed")

@@ -23,6 +23,7 @@ from hands_lib.data.errors import DataError
 from hands_lib.data.studio import Prop, photograph
 from hands_lib.hand.kinematics import forward_kinematics, mirror, rest_pose
 from hands_lib.hand.skeleton import DIGITS, JOINT_ORDERS, NUM_JOINTS, PARENTS, reorder
+from hands_lib.hand.surface import hand_surface
 from hands_lib.structures import Camera, HandPose
 
 SPLIT = "test"
@@ -35,9 +36,8 @@ _INVALID = ("right", "little_4")  # one joint of the first sequence is marked in
 
 # Degrees; a row per digit, thumb to little finger: base flexion, base abduction, middle and end flexion.
 _OPEN = ((8, 12, 6, 4), (4, 4, 6, 4), (2, 0, 7, 4), (4, -3, 8, 5), (7, -7, 9, 5))
-_FIST = ((42, -8, 38, 42), (76, 4, 96, 58), (80, 0, 100, 60), (80, -3, 98, 58), (78, -6, 92, 55))
-_FLAT = ((14, -4, 4, 4), (-2, 2, 4, 2), (-2, 0, 4, 2), (-2, -1, 4, 2), (-1, -2, 4, 2))
-_GRASP = ((30, 6, 24, 20), (50, 4, 52, 26), (52, 0, 56, 28), (52, -3, 54, 27), (50, -7, 48, 24))
+_FIST = ((34, -8, 38, 42), (76, 4, 96, 58), (80, 0, 100, 60), (80, -3, 98, 58), (78, -6, 92, 55))
+_FLAT = ((-16, -20, 6, 8), (-1, 1, 2, 1), (-1, 0, 2, 1), (-1, -1, 2, 1), (-1, -2, 2, 1))
 
 
 def write_capture(root: str | Path, seed: int = 0) -> Path:
@@ -51,6 +51,8 @@ def write_capture(root: str | Path, seed: int = 0) -> Path:
         raise DataError(f"{root} already holds something: name a new or an empty folder")
     generator = np.random.default_rng(seed)
     cameras = _cameras()
+    skin = _skin(generator)
+    lamps = {name: generator.uniform(0.05, 0.95, (5, 2)) for name in cameras}  # the studio stays the same
     images, annotations, steps = [], [], {}
     for frame, (sequence, hand_type, hands) in enumerate(_scenes(generator), start=1):
         frame *= 101  # frames are numbered per capture, not per sequence: distinct, and not consecutive
@@ -73,14 +75,13 @@ def write_capture(root: str | Path, seed: int = 0) -> Path:
             "hand_type_valid": True,
             "seq": sequence,
         }
-        skin = _skin(generator)
         props = [prop for hand in hands.values() for prop in _props(hand, skin)]
         for name, camera in cameras.items():
             number = len(images)
             file_name = f"Capture{CAPTURE}/{sequence}/cam{name}/image{frame}.jpg"
             path = root / "images" / SPLIT / file_name
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(photograph(props, camera, generator)).save(path, quality=92)
+            Image.fromarray(photograph(props, camera, generator, lamps[name])).save(path, quality=92)
             pixels = camera.project(world)
             inside = ((pixels >= 0) & (pixels <= torch.tensor([_WIDTH - 1, _HEIGHT - 1]))).all(dim=-1) & valid
             flags = reorder(inside[..., None].int(), "hands", "interhand26m").flatten(0, 1)
@@ -166,8 +167,10 @@ def _scenes(generator: np.random.Generator) -> list[tuple[str, str, dict[str, _P
         palm_to_palm = torch.tensor(
             [[0.0, 0.0, -sign], [0.0, -1.0, 0.0], [-sign, 0.0, 0.0]], dtype=torch.float64
         )
-        wrist = pair @ torch.tensor([-sign * 0.0135, 0.095, 0.0], dtype=torch.float64)
-        facing[side] = hand(_FLAT, side, pair @ palm_to_palm, tuple(wrist.tolist()))
+        # The wrists are wider apart than the fingertips, which touch.
+        wrist = pair @ torch.tensor([-sign * 0.036, 0.095, 0.0], dtype=torch.float64)
+        lean = _rotation("z", sign * 0.15)
+        facing[side] = hand(_FLAT, side, pair @ lean @ palm_to_palm, tuple(wrist.tolist()))
     return [
         ("0001_rh", "right", {"right": right}),
         ("0002_lh", "left", {"left": left}),
@@ -274,19 +277,19 @@ def _props(hand: _PlacedHand, skin: np.ndarray) -> list[Prop]:
 
 
 def _sleeve(hand: _PlacedHand) -> tuple[np.ndarray, np.ndarray]:
-    """A forearm in cloth, from just below the wrist backwards along the hand."""
-    start = torch.tensor([[0.0, -0.012, -0.001]], dtype=torch.float64)
+    """A forearm in cloth whose cuff hides the wrist, backwards along the hand."""
+    start = torch.tensor([[0.0, 0.006, -0.001]], dtype=torch.float64)
     # Rings crowd at both ends, where the tube closes.
     rings = (1 - torch.linspace(0, torch.pi, 40, dtype=torch.float64).cos())[:, None] / 2
     around = torch.linspace(0, 2 * torch.pi, 33, dtype=torch.float64)[:-1]
     # An elliptic tube that swells towards the elbow and closes at both ends.
-    swell = 0.026 + 0.016 * rings
-    closing = torch.sqrt((1 - (2 * rings - 1) ** 16).clamp(min=0))
+    swell = 0.0285 + 0.015 * rings
+    closing = torch.sqrt((1 - (2 * rings - 1) ** 40).clamp(min=0))
     tube = torch.stack(
         [
-            (1.12 * swell * closing) * around.cos(),
+            (1.14 * swell * closing) * around.cos(),
             (-0.20 * rings).expand(-1, len(around)),
-            (0.86 * swell * closing) * around.sin(),
+            (1.0 * swell * closing) * around.sin(),
         ],
         dim=-1,
     )
@@ -296,26 +299,10 @@ def _sleeve(hand: _PlacedHand) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _hand_mesh(hand: _PlacedHand) -> tuple[np.ndarray, np.ndarray]:
-    """The hand's surface in the world: one rounded tube a bone."""
-    radii = torch.tensor([[15, 11.5, 9.5, 7.5], *[[12.5, 9.5, 8.2, 6.8]] * 3, [11.5, 8, 7, 6]]) / 1000
-    radii = radii.double()[..., None, None]
-    ends = torch.cat([radii[:, 1:], 0.9 * radii[:, -1:]], dim=1)
-    rings, around = 14, 16
-    turn = torch.linspace(0, 2 * torch.pi, around + 1, dtype=torch.float64)[:-1]
-    latitude = torch.linspace(-torch.pi / 2, torch.pi / 2, rings, dtype=torch.float64)[:, None]
-    child = hand.skeleton.joints[1:].unflatten(0, (5, 4))
-    parent = torch.cat([hand.skeleton.joints[:1].expand(5, 1, 3), child[:, :-1]], dim=1)
-    length = (child - parent).norm(dim=-1)[..., None, None]
-    radius = torch.where(latitude < 0, radii, ends)
-    along = radius * latitude.sin() + torch.where(latitude < 0, 0 * length, length)
-    local = torch.stack(
-        [radius * latitude.cos() * turn.cos(), along.expand(5, 4, rings, around),
-         radius * latitude.cos() * turn.sin()], dim=-1,
-    )  # fmt: skip
-    points = local.flatten(2, 3) @ hand.skeleton.bone_rotations.mT + parent[..., None, :]
-    tube = _tube_faces(rings, around, outwards=hand.side == "left")
-    faces = np.concatenate([tube + start for start in range(0, 20 * rings * around, rings * around)])
-    return hand.place(points.flatten(0, 2)).numpy(), faces
+    """The hand's refined surface in the world."""
+    mesh = hand_surface(hand.skeleton, detail="refined")
+    faces = mesh.faces if hand.side == "right" else mesh.faces.flip(-1)  # a mirror turns the winding
+    return hand.place(mesh.vertices).numpy(), faces.numpy()
 
 
 def _tube_faces(rings: int, around: int, outwards: bool) -> np.ndarray:

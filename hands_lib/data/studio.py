@@ -17,13 +17,12 @@ from hands_lib.structures import Camera
 _SUPERSAMPLING = 2
 # Key light from the upper left, fill from the right, rim from behind: direction to the light, linear RGB.
 _LIGHTS = (
-    ((-0.55, -0.75, -0.65), (2.1, 1.95, 1.75)),
-    ((0.80, -0.10, -0.60), (0.42, 0.50, 0.62)),
+    ((-0.55, -0.75, -0.65), (2.7, 2.5, 2.25)),
+    ((0.80, -0.10, -0.60), (0.48, 0.56, 0.68)),
     ((0.25, -0.55, 0.80), (0.75, 0.80, 0.90)),
 )
 _AMBIENT = (0.075, 0.085, 0.095)
 _WRAP = 0.25  # light that skin carries past the terminator
-_LAMPS = 5  # out of focus, in the background
 
 
 @dataclass(frozen=True)
@@ -50,9 +49,16 @@ def vertex_normals(
 
 
 def photograph(
-    props: list[Prop], camera: Camera, generator: np.random.Generator
+    props: list[Prop],
+    camera: Camera,
+    generator: np.random.Generator,
+    lamps: Float[np.ndarray, "lamp 2"] | None = None,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """What `camera` sees of the props: z-buffer, three lights, lamps in the background, sensor noise."""
+    """What `camera` sees of the props: z-buffer, three lights, sensor noise, and lamps in the background.
+
+    `lamps` are their places in the image, as fractions of its width and height. Raises ValueError where a
+    vertex lies behind the camera.
+    """
     height, width = camera.height * _SUPERSAMPLING, camera.width * _SUPERSAMPLING
     camera_from_world = camera.camera_from_world.double().numpy()
     intrinsics = camera.intrinsics.double().numpy().copy()
@@ -69,7 +75,7 @@ def photograph(
 
     in_camera = vertices @ camera_from_world[:3, :3].T + camera_from_world[:3, 3]
     # The background is smooth: no need for the finer grid.
-    background = _background(camera.height, camera.width, generator)
+    background = _background(camera.height, camera.width, lamps)
     image = background.repeat(_SUPERSAMPLING, axis=0).repeat(_SUPERSAMPLING, axis=1)
     pixel, face, weights = _z_buffer(in_camera, faces, intrinsics, height, width)
     if len(pixel):
@@ -148,13 +154,13 @@ def _shade(
 
 
 def _background(
-    height: int, width: int, generator: np.random.Generator
+    height: int, width: int, lamps: Float[np.ndarray, "lamp 2"] | None
 ) -> Float[np.ndarray, "{height} {width} 3"]:
     y, x = np.mgrid[0:height, 0:width] / height
     wall = 0.004 + 0.010 * np.exp(-((x - 0.45) ** 2 + (y - 0.35) ** 2) / 0.15)
     image = wall[..., None] * (0.75, 1.0, 1.05)
-    for centre in generator.uniform((0.05, 0.05), (width / height - 0.05, 0.95), (_LAMPS, 2)):
-        distance = np.hypot(x - centre[0], y - centre[1])
+    for column, row in [] if lamps is None else lamps:
+        distance = np.hypot(x - column * width / height, y - row)
         glow = 0.9 / (1 + (distance / 0.006) ** 4) + 0.02 * np.exp(-distance / 0.02)
         image = image + glow[..., None] * (1.0, 0.93, 0.82)
     return image

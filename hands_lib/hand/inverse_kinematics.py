@@ -8,14 +8,13 @@ Frame    any world; RIGHT hands (a left hand is mirrored first: `hand.kinematics
    digit by digit from the palm outwards, each bone is turned as near to its joint as the limits allow. The
    base joint's twist is the one with the least sideways bend further out, held back where a finger is nearly
    straight and its plane of flexion means nothing.
-2. Refinement. Damped Gauss-Newton (Levenberg-Marquardt) on the squared distances of all joints, for the hands
-   that the closed form does not fit exactly. Angles at a limit are left out while they push outwards (an
-   active set), steps are clamped to the box. Digits meet only in the root's six unknowns, so their blocks are
-   eliminated first (a Schur complement): per hand five 14x14 systems and one 6x6.
+2. Refinement (`hand.pose_refinement`), for the hands that the closed form does not fit exactly.
 
-What comes back. Joints within reach of the limits are met to rounding. The parameters are one of several sets
-that give the same joints: the root's rotation trades against the palm angles (Procrustes picks one), a twist
-trades against bends further out, above all in a straight finger, and the distal twist turns no joint: it is 0.
+What comes back. The joints of any pose within STRICT_LIMITS are met to rounding under the default limits. In
+the far corners of the slack around them (zigzag sideways bends) a fit may stop tenths of a millimetre away.
+The parameters are one of several sets that give the same joints: the root's rotation trades against the palm
+angles, a twist trades against bends further out, above all in a straight finger, and the distal twist turns
+no joint: it is 0. Bone lengths are always recovered from joints that are met.
 """
 
 from dataclasses import dataclass, replace
@@ -25,7 +24,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from hands_lib.geometry.alignment import nearest_rotation
-from hands_lib.geometry.rotations import axis_angle_to_matrix
 from hands_lib.hand.kinematics import (
     DEFAULT_LIMITS,
     DIGIT_FRAMES,
@@ -35,15 +33,13 @@ from hands_lib.hand.kinematics import (
     joint_rotation,
     rest_bone_lengths,
 )
+from hands_lib.hand.pose_refinement import FitState, pose_of, refine_pose
 from hands_lib.hand.skeleton import EDGES, JOINTS, PARENTS
 from hands_lib.structures import HandPose, TensorFields
 
 _BASE_JOINTS = [1, 5, 9, 13, 17]
 _SHORTEST_BONE = 0.05  # of the mean metacarpal: keeps a fitted bone from vanishing or turning inside out
 _TWIST_PRIOR = 1.0  # of a squared twist against squared sines of sideways bends, in the closed form
-_HINGE_WEIGHT = 7e-4  # of squared bends that a hinge has not, against squared distances in units of the hand
-_PASSES, _FAST, _NEARLY_MET, _MET = 1, 0.2, 1e-4, 1e-10
-_UNKNOWNS = 14  # of a digit: 2 palm angles, 8 joint angles (the distal twist is none), 4 lengths
 
 
 @dataclass(frozen=True)
@@ -53,9 +49,6 @@ class Fit(TensorFields):
     pose: HandPose
     residuals: Float[Tensor, "*batch 21"]
     """Distance of each joint from the given one, metres; NaN where none was given."""
-
-    def to(self, *args, **kwargs) -> "Fit":
-        return Fit(self.pose.to(*args, **kwargs), self.residuals.to(*args, **kwargs))
 
 
 def bone_lengths_of(joints: Float[Tensor, "*batch 21 3"]) -> Float[Tensor, "*batch 5 4"]:
@@ -74,13 +67,14 @@ def inverse_kinematics(
     """Fits a batch of right hands; no gradients.
 
     joints          metres, world, in the library's order
-    valid           false where a joint is missing: its value is never read. It is placed by its neighbours and
-                    rest proportions; the wrist and two joints 1 (base joints) are needed
+    valid           false where a joint is missing: its value is never read. It is placed by its neighbours
+                    and rest proportions; the wrist and two joints 1 (base joints) are needed
     bone_lengths    metres; held as given, for one subject's known lengths. None: fitted with the pose
-    num_refinements greatest number of Gauss-Newton steps; 0 gives the closed form. No step makes the fit worse
+    num_refinements greatest number of Gauss-Newton steps; 0 gives the closed form, which they never worsen
 
     Raises ValueError, naming the first such hand, where needed joints are missing, a valid joint is not
-    finite, two neighbouring valid joints coincide, or all valid base joints lie on one line through the wrist.
+    finite, two neighbouring valid joints coincide, or all valid base joints lie on one line through the
+    wrist; also for wrong shapes and bone lengths that are not positive.
     """
     if joints.shape[-2:] != (len(JOINTS), 3):
         raise ValueError(f"joints must have shape (..., 21, 3), but have {tuple(joints.shape)}")
@@ -111,13 +105,11 @@ def inverse_kinematics(
     lower, upper = lower.expand(len(joints), -1, -1), upper.expand(len(joints), -1, -1)
     if bone_lengths is not None:
         lower, upper = (torch.cat([bound[..., :10], lengths], dim=-1) for bound in (lower, upper))
-    state = _State(rotation, torch.zeros_like(wrist[:, 0]), _closed_form(target, rotation, lower, upper))
+    state = FitState(rotation, torch.zeros_like(wrist[:, 0]), _closed_form(target, rotation, lower, upper))
     weights = valid.to(joints)
-    num_polishing = num_refinements // 3
-    state = _refine(state, target, weights, lower, upper, num_refinements - num_polishing, _HINGE_WEIGHT)
-    state = _polish(state, target, weights, lower, upper, num_polishing)
+    state = refine_pose(state, target, weights, lower, upper, num_refinements)
 
-    pose = _pose(state)
+    pose = pose_of(state)
     pose = replace(
         pose,
         root_translation=pose.root_translation * size[:, 0] + wrist[:, 0],
@@ -130,7 +122,7 @@ def inverse_kinematics(
 
 
 def _check(joints: Tensor, valid: Tensor, bone_lengths: Tensor | None) -> None:
-    """Raises the errors that `inverse_kinematics` documents. One transfer from the device when all is well."""
+    """Raises the errors that `inverse_kinematics` documents. One transfer from the device if all is well."""
     parents = list(PARENTS[1:])
     lengths = (joints[:, 1:] - joints[:, parents]).norm(dim=-1)
     base = joints[:, _BASE_JOINTS] - joints[:, :1]
@@ -194,25 +186,6 @@ def _fill_missing(target: Tensor, valid: Tensor, rotation: Tensor, lengths: Tens
         chain.append(torch.where(valid[:, :, joint, None], digits[:, :, joint], position))
         straight = torch.nn.functional.normalize(chain[-1] - previous, dim=-1)
     return torch.cat([target[:, :1], torch.stack(chain, dim=2).flatten(1, 2)], dim=1)
-
-
-@dataclass(frozen=True)
-class _State(TensorFields):
-    """A pose as the solver sees it; a digit's row is (palm 2, base 3, middle 3, distal 2, lengths 4)."""
-
-    rotation: Float[Tensor, "hand 3 3"]
-    translation: Float[Tensor, "hand 3"]
-    digits: Float[Tensor, "hand 5 14"]
-
-    def __getitem__(self, index) -> "_State":
-        return _State(self.rotation[index], self.translation[index], self.digits[index])
-
-
-def _pose(state: _State) -> HandPose:
-    joint_angles = torch.nn.functional.pad(state.digits[..., 2:10], (0, 1)).unflatten(-1, (3, 3))
-    return HandPose(
-        state.translation, state.rotation, state.digits[..., :2], joint_angles, state.digits[..., 10:]
-    )
 
 
 def _bounds(limits: JointLimits, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -288,160 +261,4 @@ def _closed_form(target: Tensor, rotation: Tensor, lower: Tensor, upper: Tensor)
     length_3, _ = grow(position, frame, 3)
     return torch.cat(
         [palm, base, base_twist, middle, middle_twist, distal, length_0, length_1, length_2, length_3], dim=-1
-    )
-
-
-def _system(state: _State, target: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Residuals (hand 21 3) and the digits' Jacobian (hand 5 12 20): 14 own unknowns, then 6 of the root.
-
-    Turning joint p about an axis w through c moves p by w x (p - c); a longer bone moves it along the bone.
-    """
-    pose = _pose(state)
-    skeleton = forward_kinematics(pose)
-    digits = skeleton.joints[:, 1:].unflatten(1, (5, 4))
-    wrist = skeleton.joints[:, :1, None].expand(-1, 5, -1, -1)
-    starts = torch.cat([wrist, digits[:, :, :3]], dim=2)  # where each bone's joint sits
-
-    # Axes of flexion, abduction and twist, in the frame of the bone that they have turned.
-    palm = torch.nn.functional.pad(pose.palm_angles, (0, 1))[:, :, None]
-    angles = torch.cat([palm, pose.joint_angles], dim=2)
-    _, cos_a, cos_t = angles.cos().unbind(-1)
-    _, sin_a, sin_t = angles.sin().unbind(-1)
-    zero, one = torch.zeros_like(cos_t), torch.ones_like(cos_t)
-    axes = torch.stack(
-        [-cos_t * cos_a, -sin_t, zero, sin_a, zero, one, -sin_t * cos_a, cos_t, zero], dim=-1
-    ).unflatten(-1, (3, 3))  # row: coordinate, column: axis
-    axes = (skeleton.bone_rotations @ axes).mT  # hand, digit, bone, axis, 3
-
-    arms = digits[:, :, :, None] - starts[:, :, None]  # hand, digit, joint, bone, 3
-    reach = torch.ones(4, 4, dtype=arms.dtype, device=arms.device).tril()  # a bone moves itself and what follows
-    arms = arms * reach[..., None]
-    turns = torch.linalg.cross(axes[:, :, None], arms[..., None, :]).flatten(3, 4)  # hand, digit, joint, 12, 3
-    turns = torch.cat([turns[..., :2, :], turns[..., 3:11, :]], dim=-2)  # no metacarpal, no distal twist
-    stretches = skeleton.bone_rotations[:, :, None, :, :, 1] * reach[..., None]
-    # The root turns about the wrist's place and moves along the world's axes.
-    from_wrist = digits - wrist
-    basis = torch.eye(3, dtype=arms.dtype, device=arms.device)
-    root_turns = torch.linalg.cross(basis.expand(*from_wrist.shape[:-1], 3, 3), from_wrist[..., None, :])
-    moves = basis.expand_as(root_turns)
-    jacobian = torch.cat([turns, stretches, root_turns, moves], dim=-2).mT
-    jacobian = jacobian * weights[:, 1:].reshape(-1, 5, 4, 1, 1)
-    return (skeleton.joints - target) * weights[..., None], jacobian.flatten(2, 3)
-
-
-def _squared_distance(state: _State, target: Tensor, weights: Tensor) -> Tensor:
-    errors = (forward_kinematics(_pose(state)).joints - target) * weights[..., None]
-    return errors.square().sum(dim=(1, 2))
-
-
-def _refine(
-    state: _State,
-    target: Tensor,
-    weights: Tensor,
-    lower: Tensor,
-    upper: Tensor,
-    num_steps: int,
-    hinge_weight: float,
-    enough: float = 1e-3,
-) -> _State:
-    """Levenberg-Marquardt within the box on squared distance plus weighted squared bends and twists.
-
-    Hands leave the batch when they are exact or a step gains less than the share `enough`. Weights are 0 or 1.
-    """
-    prior = hinge_weight * target.new_tensor([0, 0, 0, 0, 1, 0, 1, 1, 0, 1, 0, 0, 0, 0])
-    eps = torch.finfo(target.dtype).eps
-    exact = (100 * eps) ** 2  # a squared distance that is rounding alone
-
-    def cost_of(state, target, weights):
-        return _squared_distance(state, target, weights) + (prior * state.digits.square()).sum(dim=(1, 2))
-
-    rows = (_squared_distance(state, target, weights) > exact).nonzero()[:, 0]
-    result = _State(*(field.clone() for field in vars(state).values()))
-    now, goal, weight, low, high = state[rows], target[rows], weights[rows], lower[rows], upper[rows]
-    cost = cost_of(now, goal, weight)
-    damping = torch.full_like(cost, 1e-3)
-    for _ in range(num_steps):
-        if len(rows) == 0:
-            break
-        trial = _step(now, goal, weight, low, high, damping, prior)
-        trial_cost = cost_of(trial, goal, weight)
-        better = trial_cost < cost  # false for a step that is not a number
-        now = _State(
-            torch.where(better[:, None, None], trial.rotation, now.rotation),
-            torch.where(better[:, None], trial.translation, now.translation),
-            torch.where(better[:, None, None], trial.digits, now.digits),
-        )
-        going = (trial_cost > exact) & torch.where(better, cost - trial_cost > enough * cost, damping < 10)
-        cost = torch.where(better, trial_cost, cost)
-        damping = (damping * torch.where(better, 0.1, 10.0)).clamp(min=10 * eps)
-        result.rotation[rows], result.translation[rows], result.digits[rows] = vars(now).values()
-        rows, now, goal, weight, low, high = (
-            field[going] for field in (rows, now, goal, weight, low, high)
-        )
-        cost, damping = cost[going], damping[going]
-    return result
-
-
-def _polish(
-    state: _State, target: Tensor, weights: Tensor, lower: Tensor, upper: Tensor, num_steps: int
-) -> _State:
-    """Lets go of the prior on bends where the joints can then be met exactly, and only there.
-
-    Elsewhere a bend would wander through its range for a hundredth of a millimetre, and jump from frame to
-    frame. The prior costs a reachable hand little, so only nearly met hands are tried.
-    """
-    old = _squared_distance(state, target, weights)
-    rows = (old < _NEARLY_MET).nonzero()[:, 0]
-    polished = _refine(
-        state[rows], target[rows], weights[rows], lower[rows], upper[rows], num_steps, 0.0, _FAST
-    )
-    met = _squared_distance(polished, target[rows], weights[rows]) < _MET
-    rows = rows[met]
-    result = _State(*(field.clone() for field in vars(state).values()))
-    result.rotation[rows], result.translation[rows], result.digits[rows] = vars(polished[met]).values()
-    return result
-
-
-def _step(
-    now: _State, target: Tensor, weights: Tensor, low: Tensor, high: Tensor, damping: Tensor, prior: Tensor
-) -> _State:
-    """One damped Gauss-Newton step inside the box."""
-    residual, jacobian = _system(now, target, weights)
-    normal = jacobian.mT @ jacobian
-    gradient = (jacobian.mT @ residual[:, 1:].reshape(-1, 5, 12, 1))[..., 0]
-    own = gradient[..., :_UNKNOWNS] + prior * now.digits
-    block, coupling = normal[..., :_UNKNOWNS, :_UNKNOWNS], normal[..., :_UNKNOWNS, _UNKNOWNS:]
-    root, root_gradient = normal[..., _UNKNOWNS:, _UNKNOWNS:].sum(dim=1), gradient[..., _UNKNOWNS:].sum(dim=1)
-    # The wrist itself moves with the root's translation only.
-    root = root + torch.diag_embed(torch.nn.functional.pad(weights[:, :1].expand(-1, 3), (3, 0)))
-    root = root + torch.diag_embed(damping[:, None].expand(-1, 6))
-    root_gradient = root_gradient + torch.nn.functional.pad(residual[:, 0] * weights[:, :1], (3, 0))
-
-    def solve(held, moves):
-        """Steps of the digits and the root where held unknowns make the given moves."""
-        free = (~held).to(target)
-        matrix = block * (free[..., None] * free[..., None, :])
-        matrix = matrix + torch.diag_embed(damping[:, None, None] + prior + held.to(target))
-        pulled = ((own + (block @ moves[..., None])[..., 0]) * free)[..., None]
-        coupled = coupling * free[..., None]
-        factor, _ = torch.linalg.cholesky_ex(matrix)
-        solved = torch.cholesky_solve(torch.cat([pulled, coupled], dim=-1), factor)
-        solved_pull, solved_coupling = solved[..., :1], solved[..., 1:]
-        reduced = root - (coupled.mT @ solved_coupling).sum(dim=1)
-        root_pull = root_gradient + ((coupling.mT @ moves[..., None]) - coupled.mT @ solved_pull).sum(dim=1)[..., 0]
-        root_step = -torch.linalg.solve_ex(reduced, root_pull)[0]
-        step = -(solved_pull + solved_coupling @ root_step[:, None, :, None])[..., 0]
-        return torch.where(held, moves, step), root_step
-
-    held = (low >= high) | ((now.digits <= low) & (own > 0)) | ((now.digits >= high) & (own < 0))
-    moves, root_step = solve(held, torch.zeros_like(own))
-    for _ in range(_PASSES):
-        # What would leave the box stops at its wall, and the others take the step that is best given that.
-        stopped = torch.clamp(now.digits + moves, low, high) - now.digits
-        held = held | (stopped != moves)
-        moves, root_step = solve(held, torch.where(held, stopped, 0.0))
-    return _State(
-        axis_angle_to_matrix(root_step[:, :3]) @ now.rotation,
-        now.translation + root_step[:, 3:],
-        torch.clamp(now.digits + moves, low, high),
     )

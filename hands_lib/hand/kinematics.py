@@ -143,10 +143,13 @@ _HELD = (0, 0)
 # little finger, 25 of hyperextension, 20 to 30 to either side, a few of (passive) axial turn; PIP and DIP are
 # hinges. Thumb: the saddle joint at its base moves some 50 degrees in flexion and 45 in abduction with a
 # coupled axial turn of under 20; MCP and IP are nearly hinges. Palm: the carpometacarpal joints of index and
-# middle finger hardly move, the little finger's by some 20 degrees, which cups the palm; the remaining width is that of
-# differently built hands, since one rest palm serves all.
+# middle finger hardly move, the little finger's by some 20 degrees, which cups the palm; the remaining width
+# is that of differently built hands, since one rest palm serves all.
 STRICT_LIMITS = _limits(
-    palm=[[(-8, 8), (-5, 5)], [(-4, 4), (-4, 4)], [(-4, 4), (-3, 3)], [(-4, 8), (-4, 4)], [(-5, 15), (-5, 5)]],
+    palm=[
+        [(-8, 8), (-5, 5)],
+        [(-4, 4), (-4, 4)], [(-4, 4), (-3, 3)], [(-4, 8), (-4, 4)], [(-5, 15), (-5, 5)],
+    ],
     joints=[
         [[(-25, 30), (-25, 25), (-15, 15)], [(-15, 60), (-10, 10), (-5, 5)], [(-20, 85), _HELD, _HELD]],
         [[(-25, 90), (-25, 25), (-8, 8)], [(-5, 110), _HELD, _HELD], [(-10, 85), _HELD, _HELD]],
@@ -172,14 +175,15 @@ def _with_slack(limits: JointLimits, palm, joints) -> JointLimits:
 DEFAULT_LIMITS = _with_slack(
     STRICT_LIMITS,
     palm=(3, 3),
-    # flexion, abduction, twist of base, middle and distal joint; a distal twist turns no joint: it stays held
+    # Flexion, abduction, twist of base, middle and distal joint. Real fits gain nothing from a twist of the
+    # middle joints, and a distal twist turns no joint: both get no slack.
     joints=[(10, 10, 7), (10, 10, 0), (10, 10, 0)],
 )
 """Anatomy plus slack for where data sets put joint centres.
 
-Annotated joints are not the mechanical axes: they lie off the bones by millimetres, skin marks wander over the
-knuckles, and three noisy bones of a finger are never exactly in one plane. A hinge then needs some sideways
-bend and twist to pass through the annotated centres, and a straight finger may seem bent backwards.
+Annotated joints are not the mechanical axes: they lie millimetres off them, and three noisy bones of a finger
+are never exactly in one plane. A hinge then needs some sideways bend to pass through the annotated centres,
+its base some twist, and a straight finger may seem bent backwards.
 """
 
 
@@ -210,7 +214,7 @@ def limit_excess(pose: HandPose, limits: JointLimits = DEFAULT_LIMITS) -> Float[
 def random_pose(
     num: int,
     generator: torch.Generator | None = None,
-    limits: JointLimits = DEFAULT_LIMITS,
+    limits: JointLimits = STRICT_LIMITS,
     extent: float = 1.0,
     dtype: torch.dtype | None = None,
 ) -> HandPose:
@@ -219,7 +223,8 @@ def random_pose(
     Each angle is uniform between its limits shrunk towards the rest pose by `extent` (0: rest, 1: all of the
     range). Bone lengths are the rest hand's times a common size (standard deviation 8 %, about that of
     adults) and an own factor each (4 %), both cut at two deviations: 0.77 to 1.25 times the rest length.
-    Fingers may touch or cross: limits know nothing of collisions. Raises ValueError for an extent outside [0, 1].
+    Fingers may touch or cross: limits know nothing of collisions. Raises ValueError for an extent outside
+    [0, 1].
     """
     if not 0 <= extent <= 1:
         raise ValueError(f"extent must lie in [0, 1], but is {extent}")

@@ -113,7 +113,9 @@ def parse_value(text: str) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ProjectError(f"parameter value {text!r} is not YAML: quote it, for example '\"{text}\"'") from error
+        raise ProjectError(
+            f"parameter value {text!r} is not YAML: quote it, for example '\"{text}\"'"
+        ) from error
 
 
 def read_presets(chapter: Chapter, root: Path) -> dict[str, dict[str, Any]]:

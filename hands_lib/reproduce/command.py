@@ -16,7 +16,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="store_true", help="print the version of hands_lib and stop")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("list", help="chapters with title, slug and profiles")
-    run = commands.add_parser("run", help="execute one chapter", description="Execute one chapter with papermill.")
+    run = commands.add_parser(
+        "run", help="execute one chapter", description="Execute one chapter with papermill."
+    )
     run.add_argument("chapter", help="name as shown by `hands list`, or the path of the .md file")
     run.add_argument("--profile", default=SMOKE, help="size of the run (default: smoke)")
     run.add_argument(
@@ -96,7 +98,10 @@ def main(arguments: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("hands_lib"):
             raise
-        print(f"hands: {error.name} is not installed: pip install 'hands-lib[book]', or make book", file=sys.stderr)
+        print(
+            f"hands: {error.name} is not installed: pip install 'hands-lib[book]', or make book",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         print("hands: interrupted", file=sys.stderr)

@@ -1,8 +1,8 @@
 """Run records: one JSON file for each measured run, in `book/results/<slug>/`.
 
 A record says what was measured, on what, with what and for how long, so that a table can be made from records
-alone and a number can be traced to its run. Records of the smoke profile are named `smoke-*.json`, are ignored
-by git, and are never shown as results.
+alone and a number can be traced to its run. Records of the smoke profile are named `smoke-*.json`, are
+ignored by git, and are never shown as results.
 """
 
 import hashlib
@@ -125,7 +125,7 @@ def record_run(
     dataset: str,
     dataset_version: str,
     protocol: str,
-    metrics: dict[str, float | tuple[float, str]],
+    metrics: dict[str, float | int | tuple[float | int, str]],
     config: dict[str, Any],
     started: float,
     units: dict[str, str] | str | None = None,
@@ -149,7 +149,7 @@ def record_run(
         root: checkout to write into (default: the one around the working directory, or $HANDS_RESULTS).
 
     Raises:
-        ProjectError: a number is not finite, a unit is missing, the profile is unknown ...; nothing is written.
+        ProjectError: a number is not finite, a unit is missing, the profile is unknown: nothing is written.
     """
     if profile not in PROFILES:
         raise ProjectError(f"run record of {slug}: profile {profile!r} is none of {', '.join(PROFILES)}")

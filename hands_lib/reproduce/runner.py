@@ -80,7 +80,9 @@ def source_key(chapter: Chapter, root: Path) -> str:
         files += found
     if chapter.back_matter:
         files += sorted(
-            executed_path(c, root) for c in list_chapters(root) if not c.back_matter and executed_path(c, root).exists()
+            executed_path(c, root)
+            for c in list_chapters(root)
+            if not c.back_matter and executed_path(c, root).exists()
         )
     digest = hashlib.sha256(f"{sys.version_info[:2]}\n{_data_listing()}".encode())
     for path in files:
@@ -149,7 +151,9 @@ def _failure(chapter: Chapter, root: Path, notebook: Any) -> str | None:
 @contextmanager
 def _environment(root: Path, threads: int | None) -> Iterator[None]:
     """Kernels inherit this: numerical threads, and IPython's files inside the build folder."""
-    wanted = {"IPYTHONDIR": str(root / "_build" / ".ipython"), "PYTHONHASHSEED": "0"}
+    ipython = root / "_build" / ".ipython"
+    ipython.mkdir(parents=True, exist_ok=True)
+    wanted = {"IPYTHONDIR": str(ipython), "PYTHONHASHSEED": "0"}
     if threads:
         wanted |= dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads))
     before = {name: os.environ.get(name) for name in wanted}
@@ -170,7 +174,7 @@ def execute(
     timeout: int | None = None,
     progress: bool = False,
 ) -> Outcome:
-    """Run a chapter into `target`. A failing run leaves `<target>.failed.ipynb` and never touches `target`."""
+    """Run a chapter into `target`. A failing run leaves `<target>.failed.ipynb` and no other trace."""
     key = source_key(chapter, root)  # before running: an edit meanwhile must not be taken for executed
     failed = target.with_suffix(".failed.ipynb")
     work = target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
@@ -200,7 +204,9 @@ def execute(
         source = chapter.path.relative_to(root)
         lines = (report or f"{source}: {type(error).__name__}: {error}").splitlines()
         shown = [line[:300] for line in lines[:12]]
-        shown.append(f"  full traceback: {failed.relative_to(root) if failed.is_relative_to(root) else failed}")
+        shown.append(
+            f"  full traceback: {failed.relative_to(root) if failed.is_relative_to(root) else failed}"
+        )
         return Outcome(chapter, target, time.time() - start, "\n".join(shown))
     finally:
         if sys.exc_info()[0] is not None:
@@ -217,14 +223,17 @@ def execute(
 
 def run_chapter(chapter: Chapter, root: Path, profile: str, given: dict[str, Any]) -> Outcome:
     """`hands run`: the plain smoke run becomes the book's own output, any other goes below `runs/`."""
+    progress = sys.stderr.isatty()
     notebook = jupytext.read(chapter.path)
     parameters = resolve_parameters(chapter, notebook, root, profile, given)
     if parameters:
         values = "".join(f"-{name}={value}" for name, value in sorted(given.items()))
         name = re.sub(r"[^\w.=+-]+", "_", profile + values)[:120]
-        return execute(chapter, root, root / "runs" / chapter.name / f"{name}.ipynb", parameters, progress=True)
+        return execute(
+            chapter, root, root / "runs" / chapter.name / f"{name}.ipynb", parameters, progress=progress
+        )
     target = executed_path(chapter, root)
-    return execute(chapter, root, target, threads=1, progress=True)
+    return execute(chapter, root, target, threads=1, progress=progress)
 
 
 # --- the book ------------------------------------------------------------------------------------------
@@ -274,7 +283,9 @@ def execute_book(root: Path) -> list[Outcome]:
                 bar.update(len(jobs))
                 continue
             with concurrent.futures.ProcessPoolExecutor(WORKERS, mp_context=context) as pool:
-                for future in concurrent.futures.as_completed(pool.submit(_current_or_execute, job) for job in jobs):
+                for future in concurrent.futures.as_completed(
+                    pool.submit(_current_or_execute, job) for job in jobs
+                ):
                     outcome = future.result()
                     outcomes.append(outcome)
                     bar.update()
@@ -345,5 +356,6 @@ def _render(root: Path) -> None:
         raise ProjectError(f"Jupyter Book found something wrong (log: {log.relative_to(root)})\n{shown}")
     if "Executing notebook" in text:
         raise ProjectError(
-            f"Jupyter Book executed a chapter by itself: its cache had no entry for it (log: {log.relative_to(root)})"
+            "Jupyter Book executed a chapter by itself: its cache had no entry for it "
+            f"(log: {log.relative_to(root)})"
         )

@@ -18,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 
-from hands_lib.reproduce.project import find_root, nearest
+from hands_lib.reproduce.project import ProjectError, find_root, nearest
 from hands_lib.reproduce.published import (
     Cell,
     Claim,
@@ -86,7 +86,7 @@ class Page:
 
 
 def interval(values: Sequence[float], draws: int = 2000) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean (percentiles; the draws are seeded, so the answer is repeatable)."""
+    """95 % bootstrap interval of the mean (percentiles; seeded draws, so that the answer repeats)."""
     sample = np.asarray(values, dtype=float)
     rng = np.random.default_rng(0)
     means = sample[rng.integers(0, len(sample), (draws, len(sample)))].mean(axis=1)
@@ -179,7 +179,8 @@ def _judge_comparison(claim: Claim, test: Comparison, records: Sequence[RunRecor
     gains = [sign * (ours[seed] - theirs[seed]) for seed in seeds]
     unit = next(r.metrics[test.metric].unit for r in records if test.metric in r.metrics)
     low, high = interval(gains)
-    effect = f"{_spread(gains)}{'' if unit == '1' else ' ' + unit} {test.direction} [{_number(low)}, {_number(high)}]"
+    unit = "" if unit == "1" else f" {unit}"
+    effect = f"{_spread(gains)}{unit} {test.direction} [{_number(low)}, {_number(high)}]"
     if not claim.deterministic and len(seeds) < MIN_SEEDS:
         return "inconclusive", f"{effect} (fewer than {MIN_SEEDS} paired seeds)"
     return _answer(True if low > 0 else False if high < 0 else None), effect
@@ -189,9 +190,7 @@ def judge(claim: Claim, records: Sequence[RunRecord]) -> list[Verdict]:
     """One verdict for every data set and protocol that the claim was measured on; one `not run` if none."""
     test = claim.test
     wanted = set(test.rows if isinstance(test, Threshold) else (test.better, test.than))
-    own = [
-        r for r in records if r.table == claim.table and r.variant in wanted and test.metric in r.metrics
-    ]
+    own = [r for r in records if r.table == claim.table and r.variant in wanted and test.metric in r.metrics]
     verdicts = []
     for (profile, dataset, version, protocol), group in _groups(_largest(own)).items():
         if isinstance(test, Threshold):
@@ -210,7 +209,9 @@ def judge(claim: Claim, records: Sequence[RunRecord]) -> list[Verdict]:
 HEAD = ("row", "metric", "published", "measured", "runs", "data set and protocol")
 
 
-def _measured_lines(row: str, metric: str, published: str, records: Sequence[RunRecord]) -> list[tuple[str, ...]]:
+def _measured_lines(
+    row: str, metric: str, published: str, records: Sequence[RunRecord]
+) -> list[tuple[str, ...]]:
     own = [r for r in records if r.variant == row and metric in r.metrics]
     smoke = [r for r in own if r.profile == "smoke"]
     lines = []
@@ -218,6 +219,7 @@ def _measured_lines(row: str, metric: str, published: str, records: Sequence[Run
         units = {r.metrics[metric].unit for r in group}
         unit = "" if units == {"1"} else " " + " / ".join(sorted(units))
         number = _spread(list(_values(group, row, metric).values())) + unit
+        number += " (smoke)" if profile == "smoke" else ""
         size = "smoke run, not a result" if profile == "smoke" else f"{profile} profile"
         count = len({r.seed for r in group})
         runs = f"{count} seed{'s' if count > 1 else ''}, {size}"
@@ -237,6 +239,13 @@ def compare_table(published: Published, name: str, records: Sequence[RunRecord])
     own = [r for r in records if r.table == name]
     lines = []
     for cell in table.cells:
+        for record in own:
+            measured = record.metrics.get(cell.metric)
+            if record.variant == cell.row and measured and measured.unit != cell.unit:
+                raise ProjectError(
+                    f"{published.slug}/{record.file_name}: {cell.metric} is in {measured.unit}, "
+                    f"the published number in {cell.unit}: record it in {cell.unit}"
+                )
         lines += _measured_lines(cell.row, cell.metric, _cell_text(cell), own)
     known = {(cell.row, cell.metric) for cell in table.cells}
     extra = sorted({(r.variant, m) for r in own for m in r.metrics} - known)

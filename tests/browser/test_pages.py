@@ -24,7 +24,7 @@ LEVELS = {
 
 
 def has_drawing(png: bytes) -> bool:
-    """Whether a screenshot shows more than one flat background: a share of other pixels, in several colours."""
+    """Whether a screenshot shows more than a flat background: a share of other pixels, in several colours."""
     pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).reshape(-1, 3)
     colours, counts = np.unique(pixels // 8, axis=0, return_counts=True)
     return len(colours) >= 12 and 1 - counts.max() / counts.sum() > 0.005
@@ -37,7 +37,9 @@ def draw_figures(page: Page) -> list[str]:
     for i in range(figures.count()):
         figure = figures.nth(i)
         name = figure.get_attribute("aria-label") or f"figure {i + 1}"
-        figure.evaluate("e => { for (let p = e; p; p = p.parentElement) if (p.tagName === 'DETAILS') p.open = true; }")
+        figure.evaluate(
+            "e => { for (let p = e; p; p = p.parentElement) if (p.tagName === 'DETAILS') p.open = true; }"
+        )
         figure.scroll_into_view_if_needed()
         try:
             page.wait_for_function("e => e.dataset.drawn", arg=figure.element_handle(), timeout=30_000)
@@ -63,7 +65,11 @@ def test_page(name: str, theme: str, address: str, browser: Browser) -> None:
     host = urlsplit(address).netloc
     page.on(
         "request",
-        lambda r: outside.append(r.url) if urlsplit(r.url).scheme.startswith("http") and urlsplit(r.url).netloc != host else None,
+        lambda r: (
+            outside.append(r.url)
+            if urlsplit(r.url).scheme.startswith("http") and urlsplit(r.url).netloc != host
+            else None
+        ),
     )
     page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda e: wrong.append(str(e)))
@@ -73,7 +79,9 @@ def test_page(name: str, theme: str, address: str, browser: Browser) -> None:
     undrawn = draw_figures(page)
     found = Axe().run(page, options=LEVELS).response["violations"]
     violations = [
-        f"{v['id']}: {node['target']} {node.get('failureSummary', '')[:200]}" for v in found for node in v["nodes"][:3]
+        f"{v['id']}: {node['target']} {node.get('failureSummary', '')[:200]}"
+        for v in found
+        for node in v["nodes"][:3]
     ]
     context.close()
     report = {"outside": outside, "console": wrong, "undrawn": undrawn, "axe": violations}
@@ -98,7 +106,9 @@ def test_figures_follow_a_change_of_theme(address: str, browser: Browser) -> Non
     page.evaluate("document.documentElement.dataset.theme = 'dark'")
     page.wait_for_timeout(1000)
     dark = figure.evaluate(colour)
-    expected = page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--pst-color-text-base').trim()")
+    expected = page.evaluate(
+        "getComputedStyle(document.documentElement).getPropertyValue('--pst-color-text-base').trim()"
+    )
     context.close()
     assert dark == expected != light
 
@@ -129,7 +139,10 @@ def test_copy_buttons(address: str, browser: Browser) -> None:
     """Every visible code cell of every chapter has one."""
     for chapter in list_chapters(ROOT):
         page = browser.new_page()
-        page.goto(f"{address}/{chapter.path.relative_to(ROOT).with_suffix('.html').as_posix()}", wait_until="networkidle")
+        page.goto(
+            f"{address}/{chapter.path.relative_to(ROOT).with_suffix('.html').as_posix()}",
+            wait_until="networkidle",
+        )
         assert page.locator("button.copybtn").count() >= page.locator(".cell_input pre").count()
         page.close()
 
@@ -142,4 +155,7 @@ def test_site_works_without_any_service(site: Path) -> None:
             for part in text.split(tag)[1:]:
                 head = part.split(">", 1)[0]
                 assert 'src="http' not in head, (path.name, head[:200])
-                assert not (tag == "<link" and 'href="http' in head and 'rel="stylesheet"' in head), (path.name, head[:200])
+                assert not (tag == "<link" and 'href="http' in head and 'rel="stylesheet"' in head), (
+                    path.name,
+                    head[:200],
+                )

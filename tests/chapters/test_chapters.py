@@ -56,7 +56,12 @@ def test_every_figure_has_an_alt_text(chapter: Chapter, notebook: nbformat.Noteb
             own = data.get("application/vnd.hands.k3d-snapshot+json", {}).get("alt")
             given = cell.metadata.get("mystnb", {}).get("image", {}).get("alt")
             drawn = {"application/vnd.plotly.v1+json", "image/png", "image/svg+xml"} & set(data)
-            if drawn and not given or "application/vnd.hands.k3d-snapshot+json" in data and not (own or given):
+            if (
+                drawn
+                and not given
+                or "application/vnd.hands.k3d-snapshot+json" in data
+                and not (own or given)
+            ):
                 missing.append(f"{chapter.path.name}:{cell.metadata.hands.line}")
     assert missing == []
 

@@ -133,28 +133,32 @@ def prepare_search(vertices, faces, centre, frames, spheres):
 def _search_tile(x, y, z, frames, spheres, reach, best, chosen):
     """Squared distance `best` and face `chosen` for the TILE points x, y, z (relative to the centre).
 
-    reach   room for one number a face
+    reach   room for one number a face: the squared distance of its centroid from the middle of the tile
     """
+    # Constants in the dtype of the points: Numba would widen a float32 that meets a Python number to float64.
+    number = x.dtype.type
+    zero, half, two, far = number(0), number(0.5), number(2), number(np.inf)
     lower_x, upper_x, lower_y, upper_y, lower_z, upper_z = x[0], x[0], y[0], y[0], z[0], z[0]
     for j in range(TILE):
         lower_x, upper_x = min(lower_x, x[j]), max(upper_x, x[j])
         lower_y, upper_y = min(lower_y, y[j]), max(upper_y, y[j])
         lower_z, upper_z = min(lower_z, z[j]), max(upper_z, z[j])
-        best[j] = np.inf
-    mid_x, mid_y, mid_z = (lower_x + upper_x) / 2, (lower_y + upper_y) / 2, (lower_z + upper_z) / 2
-    radius = np.sqrt((upper_x - mid_x) ** 2 + (upper_y - mid_y) ** 2 + (upper_z - mid_z) ** 2)
-    num_faces = len(frames)
-    nearest = best[0]
-    for face in range(num_faces):
+        best[j] = far
+    mid_x, mid_y, mid_z = half * (lower_x + upper_x), half * (lower_y + upper_y), half * (lower_z + upper_z)
+    dx, dy, dz = upper_x - mid_x, upper_y - mid_y, upper_z - mid_z
+    radius = np.sqrt(dx * dx + dy * dy + dz * dz)
+    nearest = far
+    for face in range(len(frames)):
         dx, dy, dz = spheres[0, face] - mid_x, spheres[1, face] - mid_y, spheres[2, face] - mid_z
-        to_centroid = np.sqrt(dx * dx + dy * dy + dz * dz)
-        reach[face] = to_centroid - spheres[3, face]
-        nearest = min(nearest, to_centroid)
-    # Every point of the tile has a centroid within nearest + radius; a face that no point can reach within that
-    # is not the closest of any. The slack covers the rounding of these bounds.
-    limit = (nearest + 2 * radius) * reach.dtype.type(1 + 1e-5)
-    for face in range(num_faces):
-        if reach[face] > limit:
+        squared = dx * dx + dy * dy + dz * dz
+        reach[face] = squared
+        nearest = squared if squared < nearest else nearest
+    # Every point of the tile has a centroid within sqrt(nearest) + radius of it, so a face that lies farther from
+    # all of them is not the closest of any. The slack covers the rounding of these bounds.
+    limit = (np.sqrt(nearest) + two * radius) * number(1 + 1e-5)
+    for face in range(len(frames)):
+        within = limit + spheres[3, face]
+        if reach[face] > within * within:
             continue
         frame = frames[face]
         xx, xy, xz, x0 = frame[0], frame[1], frame[2], frame[3]
@@ -163,7 +167,7 @@ def _search_tile(x, y, z, frames, spheres, reach, best, chosen):
         length0 = frame[12]
         dx1, dy1, along1, across1, length1 = frame[13], frame[14], frame[15], frame[16], frame[17]
         dx2, dy2, along2, across2, length2 = frame[18], frame[19], frame[20], frame[21], frame[22]
-        zero = x0 * 0
+        this = np.int32(face)
         for j in range(TILE):
             u = x[j] * xx + y[j] * xy + z[j] * xz + x0
             v = x[j] * yx + y[j] * yy + z[j] * yz + y0
@@ -172,7 +176,7 @@ def _search_tile(x, y, z, frames, spheres, reach, best, chosen):
             w1 = v * dx1 - u * dy1 + across1
             s2 = u * dx2 + v * dy2 + along2
             w2 = v * dx2 - u * dy2 + across2
-            inside = min(v, min(w1, w2)) >= 0
+            inside = min(v, min(w1, w2)) >= zero
             s0 = u - min(max(u, zero), length0)
             s1 = s1 - min(max(s1, zero), length1)
             s2 = s2 - min(max(s2, zero), length2)
@@ -180,7 +184,7 @@ def _search_tile(x, y, z, frames, spheres, reach, best, chosen):
             squared = height * height + (zero if inside else outline)
             closer = squared < best[j]
             best[j] = squared if closer else best[j]
-            chosen[j] = face if closer else chosen[j]
+            chosen[j] = this if closer else chosen[j]
 
 
 @compiled()

@@ -146,3 +146,25 @@ def occluded(
         own = (owner[:, None, None] == faces).any(dim=-1)
         found.append((met & between & ~own).any(dim=-1))
     return torch.cat(found, dim=1)
+
+
+def projected_edges(
+    vertices: Float[Tensor, "batch vertex 3"], faces: Int[Tensor, "face 3"]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The edges of every face as `crossings` takes them, each of shape (batch, face, edge): x, y of the end with the
+    lower index and the vector to the other end stacked last, whether the edge is turned round, and whether a tie
+    counts as left."""
+    faces = faces.long()
+    start, end = faces, faces.roll(-1, dims=1)
+    flat = vertices.double()[..., :2]
+    low, high = flat[:, torch.minimum(start, end)], flat[:, torch.maximum(start, end)]
+    along = high - low
+    tie = (along[..., 1] < 0) | ((along[..., 1] == 0) & (along[..., 0] > 0))
+    return low, along, (start > end).expand(tie.shape), tie
+
+
+def left_of(edges: tuple[Tensor, Tensor, Tensor, Tensor], x: Tensor, y: Tensor) -> Bool[Tensor, "*batch edge"]:
+    """Whether (x, y) is left of each edge as its face runs along it."""
+    low, along, turned, tie = edges
+    forward, sideways = along[..., 0] * (y - low[..., 1]), along[..., 1] * (x - low[..., 0])
+    return ((forward > sideways) | ((forward == sideways) & tie)) ^ turned

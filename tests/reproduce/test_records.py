@@ -1,0 +1,98 @@
+"""Run records: what is refused, what survives a crash, how damage is reported."""
+
+import json
+import math
+import time
+from pathlib import Path
+
+import pytest
+
+from hands_lib.reproduce.project import ProjectError
+from hands_lib.reproduce.records import RESULTS, read_record, read_records, record_run
+
+
+def record(root: Path | None, **changes: object) -> Path:
+    values = {
+        "slug": "intersections",
+        "table": "fit error",
+        "variant": "custom mesh",
+        "seed": 0,
+        "profile": "cpu",
+        "dataset": "InterHand2.6M sample",
+        "dataset_version": "1.0",
+        "protocol": "mean over joints",
+        "metrics": {"fit_error_mean": 0.25},
+        "units": "mm",
+        "config": {"steps": 3},
+        "started": time.time() - 2,
+        "root": root,
+    }
+    return record_run(**(values | changes))
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    path = record(tmp_path, metrics={"fit_error_mean": (0.25, "mm"), "hands": 12}, units={"hands": "1"})
+    assert path.parent == tmp_path / "book" / "results" / "intersections"
+    (found,) = read_records("intersections", tmp_path)
+    assert found.metrics["fit_error_mean"].value == 0.25
+    assert found.metrics["hands"].unit == "1"
+    assert 2 <= found.wall_time < 60
+    assert found.config == {"steps": 3}
+    assert found.libraries.keys() >= {"python", "torch", "numpy"}
+    assert found.created.tzinfo is not None
+
+
+def test_smoke_records_are_named_so_that_git_ignores_them(tmp_path: Path) -> None:
+    first = record(tmp_path, profile="smoke")
+    assert first.name == "smoke-fit_error-custom_mesh-interhand2_6m_sample-seed0.json"
+    assert record(tmp_path, profile="smoke", config={"steps": 4}) == first  # replaces its predecessor
+
+
+def test_other_settings_are_another_record(tmp_path: Path) -> None:
+    assert record(tmp_path) == record(tmp_path)
+    assert record(tmp_path) != record(tmp_path, config={"steps": 4})
+    assert len(read_records("intersections", tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"metrics": {"fit_error_mean": math.nan}}, "fit_error_mean.*nan is not a measurement"),
+        ({"metrics": {"fit_error_mean": math.inf}}, "inf is not a measurement"),
+        ({"metrics": {}}, "metrics"),
+        ({"units": None}, "'fit_error_mean' has no unit"),
+        ({"profile": "laptop"}, "'laptop' is none of smoke, cpu, gpu, paper"),
+        ({"config": {"path": Path("x")}}, "plain JSON"),
+        ({"config": {"x": math.nan}}, "plain JSON"),
+        ({"slug": "../elsewhere"}, "slug"),
+        ({"dataset": ""}, "dataset"),
+    ],
+)
+def test_refused_and_nothing_written(tmp_path: Path, changes: dict, message: str) -> None:
+    with pytest.raises(ProjectError, match=message):
+        record(tmp_path, **changes)
+    assert list(tmp_path.rglob("*.json")) == []
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda t: t[: len(t) // 2], lambda t: "", lambda t: "[]", lambda t: t.replace("0.25", "NaN")]
+)
+def test_damaged_file_is_named_with_the_mend(tmp_path: Path, damage) -> None:
+    path = record(tmp_path)
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(ProjectError, match=rf"{path.name} is not a run record.*delete the file"):
+        read_records(root=tmp_path)
+
+
+def test_unknown_field_is_an_error(tmp_path: Path) -> None:
+    path = record(tmp_path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"surprise": 1}))
+    with pytest.raises(ProjectError, match="surprise"):
+        read_record(path)
+
+
+def test_another_folder_for_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(RESULTS, str(tmp_path / "elsewhere"))
+    path = record(None)
+    assert path.is_relative_to(tmp_path / "elsewhere")
+    assert len(read_records("intersections")) == 1

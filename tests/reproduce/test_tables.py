@@ -1,0 +1,228 @@
+"""Published tables, comparison and verdicts."""
+
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from hands_lib.reproduce.project import ProjectError
+from hands_lib.reproduce.published import Published, read_published
+from hands_lib.reproduce.records import read_records, record_run
+from hands_lib.reproduce.tables import Verdict, compare, interval, judge, results_page
+
+PUBLISHED = {
+    "slug": "system",
+    "source": "key",
+    "tables": {
+        "errors": {
+            "title": "Errors",
+            "cells": [
+                {
+                    "row": "ours",
+                    "metric": "error",
+                    "unit": "mm",
+                    "value": 4.0,
+                    "where": "Table 1",
+                    "verified": True,
+                },
+                {
+                    "row": "base",
+                    "metric": "error",
+                    "unit": "mm",
+                    "value": {"about": 5},
+                    "where": "text",
+                    "verified": False,
+                },
+            ],
+        }
+    },
+    "claims": [
+        {
+            "id": "better",
+            "text": "Ours is better.",
+            "where": "Table 1",
+            "table": "errors",
+            "test": {
+                "kind": "comparison",
+                "metric": "error",
+                "better": "ours",
+                "than": "base",
+                "direction": "lower",
+            },
+        },
+        {
+            "id": "below",
+            "text": "Ours is below 4.5.",
+            "where": "Table 1",
+            "table": "errors",
+            "test": {"kind": "threshold", "rows": ["ours"], "metric": "error", "below": 4.5},
+        },
+    ],
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "book" / "published").mkdir(parents=True)
+    (tmp_path / "book" / "published" / "system.yml").write_text(yaml.safe_dump(PUBLISHED))
+    return tmp_path
+
+
+def measure(root: Path, row: str, values: list[float], profile: str = "cpu", unit: str = "mm") -> None:
+    for seed, value in enumerate(values):
+        record_run(
+            slug="system",
+            table="errors",
+            variant=row,
+            seed=seed,
+            profile=profile,
+            dataset="world",
+            dataset_version="1",
+            protocol="mean",
+            metrics={"error": (value, unit)},
+            config={},
+            started=time.time(),
+            root=root,
+        )
+
+
+def verdict(root: Path, name: str) -> Verdict:
+    published = read_published("system", root)
+    (claim,) = [c for c in published.claims if c.id == name]
+    (found,) = judge(claim, read_records("system", root))
+    return found
+
+
+def test_nothing_measured_is_not_run(root: Path) -> None:
+    assert verdict(root, "better").answer == "not run"
+    text = repr(compare("system", root=root))
+    assert "about 5 mm (text; to be checked against print)" in text
+    assert "4 mm (Table 1)" in text
+    assert text.count("not run") == 4
+
+
+def test_a_smoke_run_is_never_judged(root: Path) -> None:
+    measure(root, "ours", [1.0, 1.1, 1.2], profile="smoke")
+    measure(root, "base", [9.0, 9.1, 9.2], profile="smoke")
+    assert verdict(root, "better").answer == "not run"
+    assert verdict(root, "below").answer == "not run"
+    assert "1.1 ± 0.1 mm (smoke)" in repr(compare("system", root=root))
+    assert "not a result" in repr(compare("system", root=root))
+
+
+@pytest.mark.parametrize(
+    ("ours", "base", "answer"),
+    [
+        ([4.0, 4.1, 3.9], [5.0, 5.1, 5.2], "reproduced"),
+        ([6.0, 6.1, 6.2], [5.0, 5.1, 5.2], "not reproduced"),
+        ([4.0, 6.0, 5.0], [5.0, 5.0, 5.0], "inconclusive"),
+        ([4.0, 4.0], [5.0, 5.0], "inconclusive"),
+        ([4.0, 4.0, 4.0], [], "not run"),
+    ],
+)
+def test_comparison_over_paired_seeds(root: Path, ours: list, base: list, answer: str) -> None:
+    measure(root, "ours", ours)
+    measure(root, "base", base)
+    assert verdict(root, "better").answer == answer
+
+
+def test_pairing_sees_through_a_large_common_spread(root: Path) -> None:
+    """Seeds differ by 10, ours is better by 0.1 in each: unpaired means would say nothing."""
+    base = [10.0, 20.0, 30.0, 40.0]
+    measure(root, "base", base)
+    measure(root, "ours", [b - 0.1 - 0.01 * i for i, b in enumerate(base)])
+    assert verdict(root, "better").answer == "reproduced"
+
+
+@pytest.mark.parametrize(
+    ("values", "answer"),
+    [([4.0, 4.1, 4.2], "reproduced"), ([4.0, 4.6, 5.0], "inconclusive"), ([5.0, 5.1, 4.9], "not reproduced")],
+)
+def test_threshold(root: Path, values: list[float], answer: str) -> None:
+    measure(root, "ours", values)
+    assert verdict(root, "below").answer == answer
+
+
+def test_the_largest_profile_is_judged(root: Path) -> None:
+    measure(root, "ours", [9.0, 9.0, 9.0], profile="cpu")
+    measure(root, "ours", [4.0, 4.0, 4.0], profile="gpu")
+    found = verdict(root, "below")
+    assert found.answer == "reproduced"
+    assert "gpu profile" in found.judged_on
+
+
+def test_units_are_not_mixed_up(root: Path) -> None:
+    measure(root, "ours", [0.004], unit="m")
+    with pytest.raises(ProjectError, match="error is in m, the published number in mm"):
+        compare("system", root=root)
+
+
+def test_interval_agrees_with_the_normal_one() -> None:
+    """For many normal draws the bootstrap interval is mean ± 1.96 standard errors."""
+    sample = np.random.default_rng(0).normal(3, 2, 400)
+    expected = sample.mean() + np.array([-1.96, 1.96]) * sample.std() / 20
+    np.testing.assert_allclose(interval(list(sample)), expected, atol=0.02)
+
+
+def test_unknown_table_and_system(root: Path) -> None:
+    with pytest.raises(ProjectError, match="did you mean 'errors'"):
+        compare("system", "error", root=root)
+    with pytest.raises(ProjectError, match="published numbers are there for: system"):
+        compare("sistem", root=root)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("tables", "errors", "cells", 0, "value"), {"about": 1, "less_than": 2}, "exactly one"),
+        (("tables", "errors", "cells", 1, "row"), "ours", "more than once"),
+        (("claims", 0, "table"), "other", "not in the file"),
+        (("claims", 1, "id"), "better", "share an id"),
+        (("claims", 1, "test", "above"), 1.0, "exactly one"),
+        (("tables", "errors", "cells", 0, "wehre"), "x", "wehre"),
+    ],
+)
+def test_wrong_published_file_is_named(root: Path, path: tuple, value: object, message: str) -> None:
+    found = yaml.safe_load(yaml.safe_dump(PUBLISHED))
+    place = found
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    (root / "book" / "published" / "system.yml").write_text(yaml.safe_dump(found))
+    with pytest.raises(ProjectError, match=rf"(?s)system\.yml.*{message}"):
+        read_published("system", root)
+
+
+def test_schema_holds_every_kind_of_number() -> None:
+    cells = Published.model_validate(PUBLISHED).tables["errors"].cells
+    assert [cell.text for cell in cells] == ["4", "about 5"]
+
+
+class _Checker(HTMLParser):
+    """Collects tags; text of a script would be markup that was not escaped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        self.tags.append(tag)
+
+
+def test_html_is_escaped_and_has_captions(root: Path) -> None:
+    measure(root, "<script>", [1.0])
+    checker = _Checker()
+    checker.feed(results_page(root)._repr_html_())
+    assert "script" not in checker.tags
+    assert checker.tags.count("caption") == checker.tags.count("table") == 2
+
+
+def test_numbers_of_the_book_are_readable() -> None:
+    from hands_lib.reproduce.published import read_all_published
+
+    found = {p.slug: p for p in read_all_published()}
+    cells = {(c.row, c.metric): c.text for c in found["intersections"].tables["fit error"].cells}
+    assert cells["custom mesh", "fit_error_mean"] == "< 0.5"
