@@ -15,7 +15,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-
 _Fields = TypeVar("_Fields", bound="TensorFields")
 
 
@@ -78,8 +77,8 @@ class Mesh(TensorFields):
 class Camera(TensorFields):
     """A camera without skew or distortion; pixel (0, 0) is the centre of the upper left pixel.
 
-    A perspective camera is a pinhole. An orthographic one looks along parallel rays: the same K is then applied to
-    (x, y, 1) instead of (x, y, z), so its focal lengths are pixels per metre.
+    A perspective camera is a pinhole. An orthographic one looks along parallel rays: the same K is then
+    applied to (x, y, 1) instead of (x, y, z), so its focal lengths are pixels per metre.
     """
 
     intrinsics: Float[Tensor, "*batch 3 3"]

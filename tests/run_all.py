@@ -18,6 +18,9 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 
+from hands_lib.reproduce.chapters import list_chapters
+from hands_lib.reproduce.runner import executed_path
+
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 BUILD = ROOT / "_build"
@@ -40,10 +43,8 @@ PARTS = {
 
 
 def executed_notebooks() -> list[str]:
-    found = sorted((BUILD / "executed").rglob("*.ipynb"))
-    return [
-        str(p.relative_to(ROOT)) for p in found if not p.name.startswith(".") and ".failed." not in p.name
-    ]
+    paths = [executed_path(chapter, ROOT) for chapter in list_chapters(ROOT)]
+    return [str(path.relative_to(ROOT)) for path in paths if path.is_file()]
 
 
 def commands(name: str, address: str) -> list[list[str]]:
@@ -121,13 +122,11 @@ def main(chosen: list[str]) -> int:
         with file_server(BUILD / "html") as address:
             codes = [subprocess.call(command, env=environment | extra) for command in commands(name, address)]
         results[name] = (not any(codes), time.time() - start)
-        print(
-            f"== {name}: {'passed' if results[name][0] else 'FAILED'} in {results[name][1]:.0f} s", flush=True
-        )
-    print(
-        "\n"
-        + "\n".join(f"{'passed' if good else 'FAILED'}  {s:4.0f} s  {n}" for n, (good, s) in results.items())
-    )
+        good, seconds = results[name]
+        print(f"== {name}: {'passed' if good else 'FAILED'} in {seconds:.0f} s", flush=True)
+    print()
+    for name, (good, seconds) in results.items():
+        print(f"{'passed' if good else 'FAILED'}  {seconds:4.0f} s  {name}: {PARTS[name]}")
     counts = [count(name, good) for name, (good, _) in results.items()]
     passed, failed = (sum(column) for column in zip(*counts, strict=True))
     print(f"{passed} passed, {failed} failed")

@@ -3,10 +3,11 @@
 Units   whatever the coordinates are in (metres in this library); no tolerance depends on the scale
 Sign    negative inside, positive outside
 
-The search runs in compiled loops and leaves no graph. Gradients are those of the distance to the closest point:
-with respect to a point the unit vector away from the surface, with respect to the corners of the closest face
-the opposite, in proportion to the barycentrics. This is exact wherever the distance is differentiable; where two
-closest points compete, it is the gradient of one of them; on the surface it is the normal of the face.
+The search runs in compiled loops and leaves no graph. Gradients are those of the distance to the closest
+point: with respect to a point the unit vector away from the surface, with respect to the corners of the
+closest face the opposite, in proportion to the barycentrics. This is exact wherever the distance is
+differentiable; where two closest points compete, it is the gradient of one of them; on the surface it is the
+normal of the face.
 
 Two hands are asked one by one and combined with `torch.minimum`.
 """
@@ -44,7 +45,9 @@ class SurfaceDistance(TensorFields):
 
 
 def corners_of(
-    values: Float[Tensor, "*batch vertex channel"], faces: Int[Tensor, "face 3"], face: Int[Tensor, "*batch point"]
+    values: Float[Tensor, "*batch vertex channel"],
+    faces: Int[Tensor, "face 3"],
+    face: Int[Tensor, "*batch point"],
 ) -> Float[Tensor, "*batch point 3 channel"]:
     """Values of the vertices at the three corners of the face of each point."""
     index = faces.long()[face].flatten(start_dim=-2)[..., None]
@@ -57,8 +60,8 @@ def signed_distance(
 ) -> SurfaceDistance:
     """Distance to a closed mesh, negative inside.
 
-    The sign is that of the winding number (`inside.inside`), which is right also where parts of the mesh overlap.
-    The batch dimensions of points and mesh broadcast.
+    The sign is that of the winding number (`inside.inside`), which is right also where parts of the mesh
+    overlap. The batch dimensions of points and mesh broadcast.
 
     Raises:
         GeometryError: for a mesh that is open, inside out, empty or not finite, or points that do not fit it.
@@ -76,11 +79,15 @@ def unsigned_distance(
     return _distance(points, mesh, False, backend)
 
 
+def natural_backend(points: Tensor) -> Backend:
+    return {"cpu": "numba", "cuda": "triton"}.get(points.device.type, "torch")
+
+
 def _distance(points: Tensor, mesh: Mesh, signed: bool, backend: Backend | None) -> SurfaceDistance:
     check_points(points, mesh)
     flat_points, vertices, shape = matched_batches(points, mesh)
     distance, face, barycentrics = _ClosestPoint.apply(
-        flat_points, vertices, mesh.faces, signed, backend or ("triton" if points.is_cuda else "numba")
+        flat_points, vertices, mesh.faces.long(), signed, backend or natural_backend(points)
     )
     return SurfaceDistance(distance.view(shape), face.view(shape), barycentrics.view(*shape, 3))
 
@@ -103,7 +110,7 @@ class _ClosestPoint(torch.autograd.Function):
         pull = grad[..., None] * direction
         grad_vertices = None
         if ctx.needs_input_grad[1]:
-            corner = faces.long()[face].flatten(start_dim=1)
+            corner = faces[face].flatten(start_dim=1)
             pushed = -(barycentrics[..., None] * pull[..., None, :]).flatten(1, 2)
             grad_vertices = torch.zeros_like(vertices)
             grad_vertices.scatter_add_(1, corner[..., None].expand_as(pushed), pushed)

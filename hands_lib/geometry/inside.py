@@ -1,9 +1,10 @@
-"""Which points are inside a closed mesh: single points, points of a regular grid, points inside both of two hands.
+"""Which points are inside a closed mesh: single points, points of a regular grid, points inside both of two
+hands.
 
-Inside means that the winding number is positive. On a closed mesh that is what one expects, and it stays so where
-parts of the surface overlap (a finger that pokes through another of the same hand: winding number 2), where the
-parity of ray crossings says outside. Points exactly on the surface are divided between the two sides like pixels
-on an edge: see `kernels.crossings`.
+Inside means that the winding number is positive. On a closed mesh that is what one expects, and it stays so
+where parts of the surface overlap (a finger that pokes through another of the same hand: winding number 2),
+where the parity of ray crossings says outside. Points exactly on the surface are divided between the two
+sides like pixels on an edge: see `kernels.crossings`.
 
 Units are whatever the coordinates are in (metres in this library); no tolerance depends on the scale.
 """
@@ -12,10 +13,17 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from hands_lib.geometry.distance import Backend
+from hands_lib.geometry.distance import Backend, natural_backend
 from hands_lib.geometry.kernels import closest, crossings, dense
 from hands_lib.geometry.kernels.threads import for_ranges
-from hands_lib.geometry.meshes import GeometryError, check_closed, check_finite, check_mesh, check_points, matched_batches
+from hands_lib.geometry.meshes import (
+    GeometryError,
+    check_closed,
+    check_finite,
+    check_mesh,
+    check_points,
+    matched_batches,
+)
 from hands_lib.structures import Mesh
 
 
@@ -38,14 +46,14 @@ def winding_number(
     check_closed(mesh)
     check_points(points, mesh)
     flat_points, vertices, shape = matched_batches(points.detach(), mesh)
-    backend = backend or ("triton" if points.is_cuda else "numba")
+    backend, faces = backend or natural_backend(points), mesh.faces.long()
     if backend == "torch":
-        return dense.winding_numbers(flat_points, vertices, mesh.faces).round().long().view(shape)
+        return dense.winding_numbers(flat_points, vertices, faces).round().long().view(shape)
     if backend == "triton":
         from hands_lib.geometry.kernels import cuda
 
-        return cuda.winding_numbers(flat_points, vertices, mesh.faces).view(shape)
-    return _winding_numba(flat_points, vertices.detach(), mesh.faces).view(shape)
+        return cuda.winding_numbers(flat_points, vertices, faces).view(shape)
+    return _winding_numba(flat_points, vertices.detach(), faces).view(shape)
 
 
 def _winding_numba(points: Tensor, vertices: Tensor, faces: Tensor) -> Tensor:
@@ -86,8 +94,9 @@ def grid_occupancy(
 ) -> Bool[Tensor, "*batch x y z"]:
     """Whether the `grid_points` between `bounds` (by default the mesh's bounding box) are inside.
 
-    The default is the grid of 125,000 points that span the mesh of "Two Hands Are Better Than One", III. The answer
-    is that of `inside` for the same points, at a small part of its cost; batches of meshes and bounds broadcast.
+    The default is the grid of 125,000 points that span the mesh of "Two Hands Are Better Than One", III. The
+    answer is that of `inside` for the same points, at a small part of its cost; batches of meshes and bounds
+    broadcast.
 
     Raises:
         GeometryError: for a mesh that is open, inside out, empty or not finite, or bounds that do not fit it.
@@ -108,8 +117,8 @@ def grid_occupancy(
     vertices = vertices.expand(*batch, *vertices.shape[-2:]).reshape(-1, *vertices.shape[-2:])
     axes = _grid_axes(*(bound.detach() for bound in bounds), resolution)
     axes = axes.expand(*batch, 3, resolution).reshape(-1, 3, resolution)
-    backend = backend or ("torch" if vertices.is_cuda else "numba")
-    winding = {"numba": _grid_numba, "torch": _grid_torch}[backend](axes, vertices, mesh.faces)
+    backend = backend or ("numba" if vertices.device.type == "cpu" else "torch")
+    winding = {"numba": _grid_numba, "torch": _grid_torch}[backend](axes, vertices, mesh.faces.long())
     return (winding > 0).view(*batch, resolution, resolution, resolution)
 
 
@@ -126,7 +135,9 @@ def count_inside_both(first: Mesh, second: Mesh, resolution: int = 50) -> Int[Te
         check_closed(mesh)
     batch = first.vertices.shape[:-2]
     if batch != second.vertices.shape[:-2]:
-        raise GeometryError(f"pairs need equal batches, not {tuple(batch)} and {tuple(second.vertices.shape[:-2])}")
+        raise GeometryError(
+            f"pairs need equal batches, not {tuple(batch)} and {tuple(second.vertices.shape[:-2])}"
+        )
     vertices = [mesh.vertices.detach().reshape(-1, *mesh.vertices.shape[-2:]) for mesh in (first, second)]
     (lower_first, upper_first), (lower_second, upper_second) = (bounding_box(own) for own in vertices)
     meet = (torch.maximum(lower_first, lower_second) <= torch.minimum(upper_first, upper_second)).all(dim=-1)
@@ -165,10 +176,9 @@ def _grid_numba(axes: Tensor, vertices: Tensor, faces: Tensor) -> Tensor:
 
 
 def _grid_torch(axes: Tensor, vertices: Tensor, faces: Tensor) -> Tensor:
-    """The same columns in torch: each face is expanded to the columns inside its box; the crossings of a column
-    are added at their heights, and a running sum from the top gives the winding numbers."""
+    """The same columns in torch: each face is expanded to the columns inside its box; the crossings of a
+    column are added at their heights, and a running sum from the top gives the winding numbers."""
     resolution, device = axes.shape[-1], axes.device
-    faces = faces.long()
     axes = axes.double()
     corners = vertices.double()[:, faces]
     lower, upper = corners.amin(dim=2), corners.amax(dim=2)
@@ -194,7 +204,8 @@ def _grid_torch(axes: Tensor, vertices: Tensor, faces: Tensor) -> Tensor:
     zs = axes[:, 2]
     span = (zs[:, -1] - zs[:, 0])[mesh]
     guess = (height - zs[mesh, 0]) / span.where(span > 0, 1) * (resolution - 1)
-    below = guess.ceil().clamp(0, resolution).long()  # points of the column below the crossing; off by one at most
+    # How many points of the column lie below the crossing: the guess is off by rounding, one at most.
+    below = guess.ceil().clamp(0, resolution).long()
     below = below - ((below > 0) & (zs[mesh, (below - 1).clamp(min=0)] >= height)).long()
     below = below + ((below < resolution) & (zs[mesh, below.clamp(max=resolution - 1)] < height)).long()
     slots = ((mesh * resolution + column_x) * resolution + column_y) * (resolution + 1) + below

@@ -18,21 +18,32 @@ def check_mesh(mesh: Mesh) -> None:
         GeometryError: naming the first offender.
     """
     vertices, faces = mesh.vertices, mesh.faces
-    if vertices.ndim < 2 or vertices.shape[-1] != 3 or not vertices.is_floating_point():
-        raise GeometryError(
-            f"vertices must be floats of shape (..., vertex, 3), not {vertices.dtype} {tuple(vertices.shape)}"
-        )
+    _check_coordinates(vertices, "vertices")
     if faces.ndim != 2 or faces.shape[-1] != 3 or faces.is_floating_point() or faces.dtype == torch.bool:
-        raise GeometryError(f"faces must be integers of shape (face, 3), not {faces.dtype} {tuple(faces.shape)}")
+        raise GeometryError(
+            f"faces must be integers of shape (face, 3), not {faces.dtype} {tuple(faces.shape)}"
+        )
     if faces.device != vertices.device:
-        raise GeometryError(f"vertices are on {vertices.device} but faces on {faces.device}; move the mesh as one")
+        raise GeometryError(
+            f"vertices are on {vertices.device} but faces on {faces.device}; move the mesh as one"
+        )
     if len(faces) == 0:
         raise GeometryError("the mesh has no faces")
     lowest, highest = (int(bound) for bound in faces.aminmax())
     if lowest < 0 or highest >= vertices.shape[-2]:
         offender = lowest if lowest < 0 else highest
-        raise GeometryError(f"a face names vertex {offender}, but there are vertices 0 to {vertices.shape[-2] - 1}")
+        raise GeometryError(
+            f"a face names vertex {offender}, but there are vertices 0 to {vertices.shape[-2] - 1}"
+        )
     check_finite(vertices, "vertices")
+
+
+def _check_coordinates(values: Tensor, name: str) -> None:
+    if values.ndim < 2 or values.shape[-1] != 3 or values.dtype not in (torch.float32, torch.float64):
+        raise GeometryError(
+            f"{name} must be float32 or float64 of shape (..., number, 3), "
+            f"not {str(values.dtype).removeprefix('torch.')} {tuple(values.shape)}"
+        )
 
 
 def check_finite(values: Tensor, name: str) -> None:
@@ -47,21 +58,20 @@ def check_finite(values: Tensor, name: str) -> None:
 
 def check_points(points: Tensor, mesh: Mesh) -> None:
     """Refuses points that do not fit the mesh in shape, device or dtype, or are not finite."""
-    if points.ndim < 2 or points.shape[-1] != 3 or not points.is_floating_point():
-        raise GeometryError(
-            f"points must be floats of shape (..., point, 3), not {points.dtype} {tuple(points.shape)}"
-        )
+    _check_coordinates(points, "points")
     if points.device != mesh.vertices.device:
         raise GeometryError(
             f"points are on {points.device} but the mesh on {mesh.vertices.device}; move one with .to()"
         )
     if points.dtype != mesh.vertices.dtype:
-        raise GeometryError(f"points are {points.dtype} but vertices {mesh.vertices.dtype}; convert one with .to()")
+        raise GeometryError(
+            f"points are {points.dtype} but vertices {mesh.vertices.dtype}; convert one with .to()"
+        )
     check_finite(points, "points")
 
 
 def boundary_edges(faces: Int[Tensor, "face 3"]) -> Int[Tensor, "edge 2"]:
-    """Edges that are not run along equally often in both directions, as the faces run along them. None: closed."""
+    """Edges that the faces do not run along equally often in both directions; of a closed mesh, none."""
     directed = torch.stack([faces, faces.roll(-1, dims=1)], dim=-1).reshape(-1, 2).long()
     undirected, where = directed.sort(dim=1).values.unique(dim=0, return_inverse=True)
     surplus = torch.zeros(len(undirected), dtype=torch.long, device=faces.device)
@@ -85,8 +95,8 @@ def signed_volumes(mesh: Mesh) -> Float[Tensor, "*batch"]:
 
 
 def check_closed(mesh: Mesh) -> None:
-    """Refuses meshes without an inside: with holes, with neighbouring faces that turn in opposite directions, or
-    turned inside out as a whole.
+    """Refuses meshes without an inside: with holes, with neighbouring faces that turn in opposite directions,
+    or turned inside out as a whole.
 
     Raises:
         GeometryError: with the number of open edges and the mend.
@@ -94,9 +104,9 @@ def check_closed(mesh: Mesh) -> None:
     if not is_closed(mesh.faces):
         edges = boundary_edges(mesh.faces)
         raise GeometryError(
-            f"the mesh is not closed, so it has no inside: {len(edges)} edges lack the face on their other side "
-            f"(or it turns the wrong way), the first from vertex {edges[0, 0]} to {edges[0, 1]}; "
-            "close the hole with a fan of faces"
+            f"the mesh is not closed, so it has no inside: {len(edges)} edges lack the face on their other "
+            f"side, or it turns the wrong way, the first from vertex {edges[0, 0]} to {edges[0, 1]}; "
+            "close holes with a fan of faces"
         )
     if mesh.vertices.numel():
         volumes = signed_volumes(mesh).detach().flatten()
@@ -112,7 +122,7 @@ def check_closed(mesh: Mesh) -> None:
 
 def matched_batches(
     points: Float[Tensor, "*points_batch point 3"], mesh: Mesh
-) -> tuple[Float[Tensor, "batch points 3"], Float[Tensor, "batch vertex 3"], torch.Size]:
+) -> tuple[Float[Tensor, "batch point 3"], Float[Tensor, "batch vertex 3"], torch.Size]:
     """Points and vertices with one common batch dimension, contiguous, and the shape of the answer.
 
     A single mesh under a batch of points is not repeated: its points become one long list.
@@ -121,11 +131,13 @@ def matched_batches(
         batch = torch.broadcast_shapes(points.shape[:-2], mesh.vertices.shape[:-2])
     except RuntimeError:
         raise GeometryError(
-            f"points come in batches of {tuple(points.shape[:-2])}, meshes of {tuple(mesh.vertices.shape[:-2])}"
+            f"points come in batches of {tuple(points.shape[:-2])}, "
+            f"meshes in batches of {tuple(mesh.vertices.shape[:-2])}"
         ) from None
     shape = torch.Size([*batch, points.shape[-2]])
     vertices = mesh.vertices
     if vertices.shape[:-2].numel() == 1:
-        return points.expand(*shape, 3).reshape(1, -1, 3).contiguous(), vertices.reshape(1, -1, 3).contiguous(), shape
+        flat_points = points.expand(*shape, 3).reshape(1, shape.numel(), 3)
+        return flat_points.contiguous(), vertices.reshape(1, -1, 3).contiguous(), shape
     vertices = vertices.expand(*batch, *vertices.shape[-2:]).flatten(0, -3)
     return points.expand(*shape, 3).flatten(0, -3).contiguous(), vertices.contiguous(), shape

@@ -1,12 +1,13 @@
 """What a camera sees of a mesh: the face at each pixel, and which vertices and points are visible.
 
 Units   whatever the coordinates are in (metres in this library); pixels for the image
-Frames  world coordinates in, OpenCV cameras (`structures.Camera`): x right, y down, z forward, and pixel (0, 0) is
-        the centre of the upper left pixel. Depth is z in the camera frame, not the length of the ray.
+Frames  world coordinates in, OpenCV cameras (`structures.Camera`): x right, y down, z forward, and pixel (0,
+        0) is the centre of the upper left pixel. Depth is z in the camera frame, not the length of the ray.
 
-A pixel sees the face that its centre's ray meets first; faces have two sides. Nothing is blurred: the image of
-the face indices is piecewise constant, so gradients flow through depth, barycentrics and interpolated attributes,
-not through silhouettes (soft silhouettes for optimisation are a different method, which this module is not).
+A pixel sees the face that its centre's ray meets first; faces have two sides. Nothing is blurred: the image
+of the face indices is piecewise constant, so gradients flow through depth, barycentrics and interpolated
+attributes, not through silhouettes (soft silhouettes for optimisation are a different method, which this
+module is not).
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from hands_lib.geometry.distance import corners_of, unsigned_distance
+from hands_lib.geometry.distance import corners_of, natural_backend, unsigned_distance
 from hands_lib.geometry.kernels import dense, zbuffer
 from hands_lib.geometry.kernels.threads import for_ranges
 from hands_lib.geometry.meshes import GeometryError, check_finite, check_mesh, check_points
@@ -39,7 +40,10 @@ class Fragments(TensorFields):
         return self.face >= 0
 
     def interpolate(
-        self, faces: Int[Tensor, "face 3"], attributes: Float[Tensor, "*batch vertex channel"], background: float = 0
+        self,
+        faces: Int[Tensor, "face 3"],
+        attributes: Float[Tensor, "*batch vertex channel"],
+        background: float = 0,
     ) -> Float[Tensor, "*batch height width channel"]:
         """Vertex attributes (colours, positions, ...) at what each pixel sees. Differentiable in both."""
         height, width = self.face.shape[-2:]
@@ -49,13 +53,17 @@ class Fragments(TensorFields):
 
 
 def rasterize(
-    mesh: Mesh, camera: Camera, near: float = 0.0, backend: Literal["numba", "torch", "pytorch3d"] | None = None
+    mesh: Mesh,
+    camera: Camera,
+    near: float = 0.0,
+    backend: Literal["numba", "torch", "pytorch3d"] | None = None,
 ) -> Fragments:
     """The nearest face at each pixel. The batch dimensions of mesh and camera broadcast.
 
     near      metres; only what lies beyond this depth is seen. Faces that reach through are cut, not dropped.
-    backend   by default compiled loops for tensors on the CPU and torch elsewhere; the two agree in every bit.
-              "pytorch3d" uses that library where it is installed (perspective cameras with square pixels).
+    backend   by default compiled loops for tensors on the CPU and torch elsewhere; the two agree in every
+              bit. "pytorch3d" uses that library where it is installed (perspective cameras with square
+              pixels).
 
     Differentiable with respect to vertices and camera through barycentrics and depth.
 
@@ -66,12 +74,13 @@ def rasterize(
     check_mesh(mesh)
     _check_camera(camera, mesh, near)
     homogeneous, depths, batch = _to_image(mesh.vertices, camera)
-    backend = backend or ("torch" if mesh.vertices.is_cuda else "numba")
+    backend = backend or ("numba" if mesh.vertices.device.type == "cpu" else "torch")
     search = {"numba": _search_numba, "torch": _search_torch, "pytorch3d": _search_pytorch3d}[backend]
     dtype = mesh.vertices.dtype
-    face, *measured = search(homogeneous.detach(), depths.detach(), mesh.faces, camera, near, dtype)
+    faces = mesh.faces.long()
+    face, *measured = search(homogeneous.detach(), depths.detach(), faces, camera, near, dtype)
     if homogeneous.requires_grad or not measured:
-        measured = _measure(homogeneous, depths, mesh.faces, face, dtype)
+        measured = _measure(homogeneous, depths, faces, face, dtype)
     return Fragments(*(values.reshape(*batch, *values.shape[1:]) for values in (face, *measured)))
 
 
@@ -94,7 +103,8 @@ def _check_camera(camera: Camera, mesh: Mesh, near: float) -> None:
 def _to_image(
     points: Float[Tensor, "*points_batch point 3"], camera: Camera
 ) -> tuple[Float[Tensor, "batch point 3"], Float[Tensor, "batch point"], torch.Size]:
-    """Homogeneous pixel coordinates and depth in float64, with one batch dimension, and the broadcast batch."""
+    """Homogeneous pixel coordinates and depth in float64, with one batch dimension, and the broadcast
+    batch."""
     try:
         batch = torch.broadcast_shapes(points.shape[:-2], camera.intrinsics.shape[:-2])
     except RuntimeError:
@@ -109,8 +119,8 @@ def _to_image(
         in_camera = torch.cat([in_camera[..., :2], torch.ones_like(in_camera[..., 2:])], dim=-1)
     homogeneous = _transformed(camera.intrinsics.double(), in_camera)
     num_points = points.shape[-2]
-    homogeneous = homogeneous.expand(*batch, num_points, 3).reshape(-1, num_points, 3)
-    return homogeneous, depths.expand(*batch, num_points).reshape(-1, num_points), batch
+    homogeneous = homogeneous.expand(*batch, num_points, 3).reshape(batch.numel(), num_points, 3)
+    return homogeneous, depths.expand(*batch, num_points).reshape(batch.numel(), num_points), batch
 
 
 def _transformed(matrix: Float[Tensor, "*batch 3 3"], points: Float[Tensor, "*batch point 3"]) -> Tensor:
@@ -132,14 +142,16 @@ def _search_numba(homogeneous, depths, faces, camera, near, dtype):
     def fill(start: int, stop: int) -> None:
         zbuffer.z_buffer(start, stop, bands, *arrays, float(near), *results)
 
-    for_ranges(fill, num_images * bands, grain=1 if bands > 1 else -(-10_000 // (camera.height * camera.width)))
+    for_ranges(
+        fill, num_images * bands, grain=1 if bands > 1 else -(-10_000 // (camera.height * camera.width))
+    )
     return face, barycentrics, depth
 
 
 def _search_torch(homogeneous, depths, faces, camera, near, dtype):
-    """Lists the pixels inside the box of every face, keeps those inside the face, and scatters the nearest."""
+    """Lists the pixels inside the box of every face, keeps those inside the face, and scatters the
+    nearest."""
     height, width, device = camera.height, camera.width, homogeneous.device
-    faces = faces.long()
     corners = homogeneous[:, faces].flatten(0, 1)
     corner_depths = depths[:, faces].flatten(0, 1)
     a, b, c = corners.unbind(dim=1)
@@ -164,7 +176,8 @@ def _search_torch(homogeneous, depths, faces, camera, near, dtype):
     depth = (sides[0] * z[:, 0] + sides[1] * z[:, 1] + sides[2] * z[:, 2]) / total.where(total != 0, 1)
     sides = torch.stack(sides, dim=1)
     seen = ((sides >= 0).all(dim=1) | (sides <= 0).all(dim=1)) & (total != 0) & (depth > near)
-    # Positive floats are ordered like their bits: one minimum finds the nearest and, of equals, the lowest face.
+    # Positive floats are ordered like their bits: one minimum finds the nearest and, of equals, the lowest
+    # face.
     key = (depth[seen].float().view(torch.int32).long() << 32) | (which[seen] % len(faces))
     target = (which[seen] // len(faces) * height + v[seen]) * width + u[seen]
     empty = torch.iinfo(torch.long).max
@@ -193,19 +206,21 @@ def _measure(homogeneous, depths, faces, face, dtype):
     """Barycentrics and depth of the given face at each pixel, with their gradients."""
     foreground = face >= 0
     image, v, u = foreground.nonzero(as_tuple=True)
-    corner = faces.long()[face[foreground]]
+    corner = faces[face[foreground]]
     sides = _sides(*homogeneous[image[:, None], corner].unbind(dim=1))
     sides = torch.stack([side[:, 0] * u + (side[:, 1] * v + side[:, 2]) for side in sides], dim=1)
     weights = sides / sides.sum(dim=1, keepdim=True)
     z = (weights * depths[image[:, None], corner]).sum(dim=1)
     barycentrics = torch.zeros(*face.shape, 3, dtype=dtype, device=face.device)
     depth = torch.full(face.shape, torch.inf, dtype=dtype, device=face.device)
-    return barycentrics.index_put((image, v, u), weights.to(dtype)), depth.index_put((image, v, u), z.to(dtype))
+    return barycentrics.index_put((image, v, u), weights.to(dtype)), depth.index_put(
+        (image, v, u), z.to(dtype)
+    )
 
 
 def _search_pytorch3d(homogeneous, depths, faces, camera, near, dtype):
-    """Face indices by PyTorch3D, whose image coordinates run left and up from the image's centre, in units of half
-    the shorter side."""
+    """Face indices by PyTorch3D, whose image coordinates run left and up from the image's centre, in units of
+    half the shorter side."""
     try:
         from pytorch3d.renderer.mesh.rasterize_meshes import rasterize_meshes
         from pytorch3d.structures import Meshes
@@ -221,7 +236,7 @@ def _search_pytorch3d(homogeneous, depths, faces, camera, near, dtype):
     ndc = (size / 2 - (pixels + 0.5)) * 2 / size.min()
     vertices = torch.cat([ndc, depths[..., None]], dim=-1).float()
     found, *_ = rasterize_meshes(
-        Meshes(vertices, faces.long().expand(len(vertices), -1, -1)),
+        Meshes(vertices, faces.expand(len(vertices), -1, -1)),
         image_size=(camera.height, camera.width),
         perspective_correct=camera.projection == "perspective",
     )
@@ -231,21 +246,25 @@ def _search_pytorch3d(homogeneous, depths, faces, camera, near, dtype):
 
 
 def vertex_visibility(
-    mesh: Mesh, camera: Camera, definition: Literal["exact", "pixel"] = "exact", near: float = 0.0
+    mesh: Mesh,
+    camera: Camera,
+    definition: Literal["exact", "pixel"] = "exact",
+    near: float = 0.0,
+    backend: Literal["numba", "torch"] | None = None,
 ) -> Bool[Tensor, "*batch vertex"]:
     """Which vertices the camera sees.
 
-    "exact"   the vertex is inside the image and beyond the near plane, and no face of which it is not itself a
-              corner cuts the segment from the camera to it
-    "pixel"   the vertex is a corner of a face that is seen by a pixel: the definition in most released code. It
-              depends on the resolution, misses vertices of faces that fall between pixels, and counts hidden
-              corners of partly hidden faces.
+    "exact"   the vertex is inside the image and beyond the near plane, and no face of which it is not itself
+              a corner cuts the segment from the camera to it
+    "pixel"   the vertex is a corner of a face that is seen by a pixel: the definition in most released code.
+              It depends on the resolution, misses vertices of faces that fall between pixels, and counts
+              hidden corners of partly hidden faces.
 
     Raises:
         GeometryError: as `rasterize`.
     """
     if definition == "pixel":
-        face = rasterize(Mesh(mesh.vertices.detach(), mesh.faces), camera, near).face
+        face = rasterize(Mesh(mesh.vertices.detach(), mesh.faces), camera, near, backend).face
         num_vertices = mesh.vertices.shape[-2]
         corners = mesh.faces.long()[face].flatten(start_dim=-3)
         # Pixels without a face (index -1) must not count for the last face: they go to a place of their own.
@@ -257,7 +276,7 @@ def vertex_visibility(
     check_mesh(mesh)
     _check_camera(camera, mesh, near)
     owners = torch.arange(mesh.vertices.shape[-2], device=mesh.vertices.device)
-    return _unoccluded(mesh.vertices, owners, mesh, camera, near, slack=0.0)
+    return _unoccluded(mesh.vertices, owners, mesh, camera, near, slack=0.0, backend=backend)
 
 
 def point_visibility(
@@ -266,12 +285,13 @@ def point_visibility(
     camera: Camera,
     near: float = 0.0,
     slack: float = 1e-6,
+    backend: Literal["numba", "torch"] | None = None,
 ) -> Bool[Tensor, "*batch point"]:
-    """Which points, on or off the surface, the camera sees: inside the image, beyond the near plane, and no face
-    cuts the segment from the camera to the point.
+    """Which points, on or off the surface, the camera sees: inside the image, beyond the near plane, and no
+    face cuts the segment from the camera to the point.
 
-    slack   a face must be nearer than the point by this fraction of its depth to hide it, so that a point on the
-            surface is not hidden by the face it lies on
+    slack   a face must be nearer than the point by this fraction of its depth to hide it, so that a point on
+            the surface is not hidden by the face it lies on
 
     Raises:
         GeometryError: as `rasterize`, and for points that do not fit the mesh.
@@ -280,7 +300,7 @@ def point_visibility(
     check_points(points, mesh)
     _check_camera(camera, mesh, near)
     owners = torch.full((points.shape[-2],), -1, device=points.device)
-    return _unoccluded(points, owners, mesh, camera, near, slack)
+    return _unoccluded(points, owners, mesh, camera, near, slack, backend)
 
 
 def inherited_visibility(
@@ -291,10 +311,10 @@ def inherited_visibility(
 ) -> Bool[Tensor, "*batch point"]:
     """Visibility of points near the surface as VA-NeRF defines it: that of the closest point of the surface.
 
-    The vertices' visibilities (of any definition) are interpolated there with its barycentrics, which are those
-    of a point of the face, and the sum is held against `threshold`. A point in front of a hidden part of the
-    surface thus counts as hidden even where nothing stands before the point itself; `point_visibility` answers
-    that other question.
+    The vertices' visibilities (of any definition) are interpolated there with its barycentrics, which are
+    those of a point of the face, and the sum is held against `threshold`. A point in front of a hidden part
+    of the surface thus counts as hidden even where nothing stands before the point itself; `point_visibility`
+    answers that other question.
     """
     surface = unsigned_distance(points.detach(), Mesh(mesh.vertices.detach(), mesh.faces))
     visible = vertex_visible.to(points.dtype)[..., None]
@@ -302,7 +322,7 @@ def inherited_visibility(
     return (surface.barycentrics * corners).sum(dim=-1) >= threshold
 
 
-def _unoccluded(points, owners, mesh, camera, near, slack):
+def _unoccluded(points, owners, mesh, camera, near, slack, backend):
     """In the image, and not behind a face (other than those of the vertex that the point is)."""
     batch = torch.broadcast_shapes(points.shape[:-2], mesh.vertices.shape[:-2])
     rays, ray_depths, batch = _to_image(points.detach().expand(*batch, *points.shape[-2:]), camera)
@@ -312,11 +332,12 @@ def _unoccluded(points, owners, mesh, camera, near, slack):
     pixels = rays[..., :2] / rays[..., 2:].where(in_front[..., None], 1)
     size = torch.tensor([camera.width, camera.height], device=points.device)
     in_image = in_front & (pixels >= -0.5).all(dim=-1) & (pixels < size - 0.5).all(dim=-1)
-    if points.is_cuda:
-        hidden = dense.occluded(rays, ray_depths, owners, homogeneous, depths, mesh.faces, near, slack)
+    faces = mesh.faces.long()
+    if (backend or natural_backend(points)) != "numba":
+        hidden = dense.occluded(rays, ray_depths, owners, homogeneous, depths, faces, near, slack)
     else:
         hidden = torch.empty(ray_depths.shape, dtype=torch.bool)
-        tensors = (rays, ray_depths, owners, homogeneous, depths, mesh.faces)
+        tensors = (rays, ray_depths, owners, homogeneous, depths, faces)
         arrays = [tensor.contiguous().numpy() for tensor in tensors]
         blocks = max(1, rays.shape[1] // 4096)
 

@@ -83,6 +83,8 @@ def inverse_kinematics(
         valid = joints.new_ones(joints.shape[:-1], dtype=torch.bool)
     if valid.shape != joints.shape[:-1]:
         raise ValueError(f"valid must have shape {tuple(joints.shape[:-1])}, but has {tuple(valid.shape)}")
+    if bone_lengths is not None and bone_lengths.shape not in ((5, 4), (*batch, 5, 4)):
+        raise ValueError(f"bone_lengths must have shape (5, 4), also per hand, not {tuple(bone_lengths.shape)}")
     joints, valid = joints.reshape(-1, 21, 3), valid.reshape(-1, 21)
     if bone_lengths is not None:
         bone_lengths = bone_lengths.to(joints).expand(*batch, 5, 4).reshape(-1, 5, 4)
@@ -138,13 +140,14 @@ def _check(joints: Tensor, valid: Tensor, bone_lengths: Tensor | None) -> None:
             ~joints.isfinite().all(dim=2).all(dim=1),
             collapsed.any(dim=1),
             spread < 1e-3,
-        ]
+        ],
+        dim=1,
     )
     if not bool(problems.any()):
         if bone_lengths is not None and not bool((bone_lengths > 0).all() & bone_lengths.isfinite().all()):
             raise ValueError("bone lengths to hold must be positive and finite")
         return
-    which, hand = (int(index) for index in problems.nonzero()[0])
+    hand, which = (int(index) for index in problems.nonzero()[0])
     if which == 0:
         reason = "the wrist is missing"
     elif which == 1:

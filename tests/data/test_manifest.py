@@ -205,13 +205,13 @@ def test_known_sizes_and_hashes_are_compared(elsewhere, tmp_path):
     assert report.corrupt[0] == f"keypoints.npy: {len(raw) - 1} bytes instead of {len(raw)}: get it again"
 
 
-# Real samples, on machines that have them: exactly the files that the manifests describe.
+# Real samples, on machines that have them, must be exactly the files that the manifests describe.
 _BASE = Path(os.environ.get("HANDS_DATA", "") or "nowhere")
-REAL = [name for name in manifest_names() if _BASE.is_dir() and find_data(name)]
+_REAL = [name for name in manifest_names() if _BASE.is_dir() and find_data(name)]
 
 
-def test_real_samples_are_those_of_the_manifests():
-    for name in REAL:
-        report = check(name)
-        assert report.ok, report.text()
-        assert report.present
+@pytest.mark.parametrize("name", ["generated", *_REAL])
+def test_what_is_here_is_what_the_manifest_describes(name, generated):
+    report = check("interhand26m", generated) if name == "generated" else check(name)
+    assert report.ok, report.text()
+    assert report.present

@@ -1,4 +1,5 @@
-"""The compiled loops behind distance, inside and raster, and the plain torch versions they are tested against.
+"""The compiled loops behind distance, inside and raster, and the plain torch versions they are tested
+against.
 
 `threads`       compiles with Numba and spreads a loop over threads
 `closest`       closest face of points                      (Numba)

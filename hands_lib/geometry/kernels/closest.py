@@ -1,19 +1,19 @@
 """The face of a mesh that is closest to a point, by a pruned linear search (Numba).
 
-Hands have 600 to 3,000 faces. At that size a loop that the compiler turns into vector instructions beats a tree
-search: no build, no branches, no scattered memory. The search is made of three ideas.
+Hands have 600 to 3,000 faces. At that size a loop that the compiler turns into vector instructions beats a
+tree search: no build, no branches, no scattered memory. The search is made of three ideas.
 
 1. Each face carries an orthonormal frame of its own, x along its longest edge. A point in that frame has its
    height above the plane and two coordinates in it, so its distance is the height and a distance to three
-   segments in 2D: no division, and the regions of the usual algorithm (Ericson, Real-Time Collision Detection,
-   2005, 5.1.5) appear as minima instead of branches.
-2. Points are handled in tiles of `TILE`. A face whose bounding sphere is farther from the tile's bounding sphere
-   than some other face is guaranteed to be is skipped for the whole tile.
+   segments in 2D: no division, and the regions of the usual algorithm (Ericson, Real-Time Collision
+   Detection, 2005, 5.1.5) appear as minima instead of branches.
+2. Points are handled in tiles of `TILE`. A face whose bounding sphere is farther from the tile's bounding
+   sphere than some other face is guaranteed to be is skipped for the whole tile.
 3. Large clouds are first ordered along a Morton curve, which makes the tiles compact.
 
-Precision. The search runs in the dtype of the points, relative to the mesh's centre; rounding can make it prefer
-a face that is farther by about 1e-7 of the mesh's size. Distance, barycentrics and direction are then evaluated
-for the chosen face in float64 from the original coordinates.
+Precision. The search runs in the dtype of the points, relative to the mesh's centre; rounding can make it
+prefer a face that is farther by about 1e-7 of the mesh's size. Distance, barycentrics and direction are then
+evaluated for the chosen face in float64 from the original coordinates.
 """
 
 import numpy as np
@@ -23,15 +23,15 @@ from hands_lib.geometry.kernels.threads import compiled
 from hands_lib.geometry.kernels.vectors import add_scaled, cross, dot, length, row, scaled, subtract
 
 TILE = 32
-# Clouds smaller than this are taken in the order they come in: mesh vertices and rays are compact as they are.
+# Smaller clouds are taken as they come: the order of mesh vertices and of samples on rays is compact enough.
 SORTED_FROM = 2048
-# Contraction to fused multiply-add and no care for NaN and -0: input is finite, and min/max become one instruction.
+# Input is finite: without care for NaN and -0, minimum and maximum are single instructions.
 FAST = {"contract", "nnan", "nsz"}
 
 
 @compiled()
 def spatial_order(points, order):
-    """Writes a permutation of `points` (P, 3) into `order` (P,) that follows a Morton curve (counting sort)."""
+    """Writes an order (P,) of `points` (P, 3) that follows a Morton curve, by a counting sort of cells."""
     num_points = len(points)
     if num_points < SORTED_FROM:
         for index in range(num_points):
@@ -153,8 +153,8 @@ def _search_tile(x, y, z, frames, spheres, reach, best, chosen):
         squared = dx * dx + dy * dy + dz * dz
         reach[face] = squared
         nearest = squared if squared < nearest else nearest
-    # Every point of the tile has a centroid within sqrt(nearest) + radius of it, so a face that lies farther from
-    # all of them is not the closest of any. The slack covers the rounding of these bounds.
+    # Every point of the tile has a centroid within sqrt(nearest) + radius of it, so a face that lies farther
+    # from all of them is not the closest of any. The slack covers the rounding of these bounds.
     limit = (np.sqrt(nearest) + two * radius) * number(1 + 1e-5)
     for face in range(len(frames)):
         within = limit + spheres[3, face]
@@ -200,7 +200,8 @@ def _closest_on_segment(p, a, b):
 
 @compiled()
 def closest_on_face(p, a, b, c):
-    """Barycentrics of the point of the triangle a, b, c closest to p. Faces without area count as their edges."""
+    """Barycentrics of the point of the triangle a, b, c closest to p. Faces without area count as their
+    edges."""
     normal = cross(subtract(b, a), subtract(c, a))
     weight_a = dot(cross(subtract(c, b), subtract(p, b)), normal)
     weight_b = dot(cross(subtract(a, c), subtract(p, c)), normal)
@@ -224,8 +225,8 @@ def closest_faces(start, stop, points, order, vertices, faces, signed, distance,
 
     points (B, P, 3), order (B, P) and vertices (B, V, 3) belong together; faces (F, 3) are shared.
     Writes distance (B, P), negative inside if `signed`; chosen (B, P); weights (B, P, 3), the barycentrics of
-    the closest point; direction (B, P, 3), the gradient of the distance: the unit vector from the closest point
-    to the point (reversed inside), on the surface itself the normal of the face.
+    the closest point; direction (B, P, 3), the gradient of the distance: the unit vector from the closest
+    point to the point (reversed inside), on the surface itself the normal of the face.
     """
     num_points, num_faces = points.shape[1], len(faces)
     tiles = (num_points + TILE - 1) // TILE

@@ -1,16 +1,17 @@
 """Winding numbers by signed ray crossings (Numba).
 
 A ray goes from the point towards +z. Each face it crosses from inside to outside counts +1, from outside to
-inside -1; on a closed, oriented mesh the sum is the winding number (the solid angle of van Oosterom and Strackee,
-1983, over 4 pi), at a quarter of its cost and without rounding. Unlike the parity of the crossings, and unlike
-the normal at the closest point, it stays right where parts of a mesh overlap: there it is 2, which is inside.
+inside -1; on a closed, oriented mesh the sum is the winding number (the solid angle of van Oosterom and
+Strackee, 1983, over 4 pi), at a quarter of its cost and without rounding. Unlike the parity of the crossings,
+and unlike the normal at the closest point, it stays right where parts of a mesh overlap: there it is 2, which
+is inside.
 
 Watertight. Whether the ray passes left or right of an edge is decided from the edge's end points in one fixed
-order, lower vertex index first, so the two faces of an edge always agree. A ray through an edge or a vertex is
-decided as if the point were moved by an infinitesimal step towards +x and a smaller one towards +y (the top-left
-rule of rasterisers); a point in the plane of a face counts as above it. Space is thus divided without gap or
-overlap: of the points exactly on the surface, those from which a step to +z (on vertical faces: to +x, else +y)
-leads into the solid are inside.
+order, lower vertex index first, so the two faces of an edge always agree. A ray through an edge or a vertex
+is decided as if the point were moved by an infinitesimal step towards +x and a smaller one towards +y (the
+top-left rule of rasterisers); a point in the plane of a face counts as above it. Space is thus divided
+without gap or overlap: of the points exactly on the surface, those from which a step to +z (on vertical
+faces: to +x, else +y) leads into the solid are inside.
 
 Precision. Everything is float64, also for float32 coordinates: their differences are then exact, products of
 these are right to 1e-16, and a ray that meets a vertex exactly is seen to do so.
@@ -25,7 +26,8 @@ from hands_lib.geometry.kernels.vectors import cross, dot, row, subtract
 @compiled()
 def prepare_crossings(vertices, faces, boxes, edges):
     """Fills `boxes` (F, 5): x, y from .. to .. and the highest z; `edges` (F, 3, 6): x, y of the end with the
-    lower index, the vector to the other end, whether the edge is turned round, whether a tie counts as left."""
+    lower index, the vector to the other end, whether the edge is turned round, whether a tie counts as
+    left."""
     for face in range(len(faces)):
         a, b, c = row(vertices, faces[face, 0]), row(vertices, faces[face, 1]), row(vertices, faces[face, 2])
         boxes[face, 0], boxes[face, 1] = min(a[0], min(b[0], c[0])), max(a[0], max(b[0], c[0]))
@@ -67,7 +69,11 @@ def count_crossings_of_tile(x, y, z, vertices, faces, boxes, edges, winding):
         a, b, c = row(vertices, faces[face, 0]), row(vertices, faces[face, 1]), row(vertices, faces[face, 2])
         ab, bc, ca = edges[face, 0], edges[face, 1], edges[face, 2]
         for j in range(len(x)):
-            left_ab, left_bc, left_ca = _left_of(ab, x[j], y[j]), _left_of(bc, x[j], y[j]), _left_of(ca, x[j], y[j])
+            left_ab, left_bc, left_ca = (
+                _left_of(ab, x[j], y[j]),
+                _left_of(bc, x[j], y[j]),
+                _left_of(ca, x[j], y[j]),
+            )
             crossing = (left_ab & left_bc & left_ca) - (1.0 - (left_ab | left_bc | left_ca))
             p = x[j], y[j], z[j]
             below = dot(subtract(a, p), cross(subtract(b, p), subtract(c, p)))
@@ -105,7 +111,6 @@ def grid_winding_numbers(start, stop, axes, vertices, faces, result):
     One ray serves a whole column of the grid, and a face meets only the columns inside its box: a crossing at
     height h is added to all points of the column below h.
     """
-    resolution = axes.shape[2]
     boxes, edges = np.empty((len(faces), 5)), np.empty((len(faces), 3, 6))
     for mesh in range(start, stop):
         xs, ys, zs = axes[mesh, 0], axes[mesh, 1], axes[mesh, 2]

@@ -1,9 +1,9 @@
 """Closest faces and winding numbers on a GPU (Triton): every point against every face, in registers.
 
 The loops are those of `closest` and `crossings`, without their pruning: a thread holds a few points and walks
-through the faces, whose numbers arrive as broadcasts from the cache, so memory hardly matters and the cost is that
-of the instructions. The search is float32 relative to the mesh's centre, the crossings are float64; the caller
-evaluates the distance to the chosen face in float64. One launch serves a batch of meshes.
+through the faces, whose numbers arrive as broadcasts from the cache, so memory hardly matters and the cost is
+that of the instructions. The search is float32 relative to the mesh's centre, the crossings are float64; the
+caller evaluates the distance to the chosen face in float64. One launch serves a batch of meshes.
 
 Arguments are those of `dense`: points (batch, point, 3), vertices (batch, vertex, 3), faces (face, 3).
 """
@@ -36,7 +36,9 @@ def _search(points, frames, chosen, num_points, num_faces, BLOCK: tl.constexpr):
         frame = frames + face * FRAME
         u = x * tl.load(frame) + y * tl.load(frame + 1) + z * tl.load(frame + 2) + tl.load(frame + 3)
         v = x * tl.load(frame + 4) + y * tl.load(frame + 5) + z * tl.load(frame + 6) + tl.load(frame + 7)
-        height = x * tl.load(frame + 8) + y * tl.load(frame + 9) + z * tl.load(frame + 10) + tl.load(frame + 11)
+        height = (
+            x * tl.load(frame + 8) + y * tl.load(frame + 9) + z * tl.load(frame + 10) + tl.load(frame + 11)
+        )
         dx1, dy1 = tl.load(frame + 13), tl.load(frame + 14)
         dx2, dy2 = tl.load(frame + 18), tl.load(frame + 19)
         s1 = u * dx1 + v * dy1 + tl.load(frame + 15)
@@ -56,12 +58,12 @@ def _search(points, frames, chosen, num_points, num_faces, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _left(edge, x, y):
-    """Whether (x, y) is left of the edge: forward product, sideways product, the tie, the turn."""
+def _side(edge, x, y):
+    """1 where (x, y) is left of the edge as its face runs along it, -1 where it is right of it."""
     forward = tl.load(edge + 2) * (y - tl.load(edge + 1))
     sideways = tl.load(edge + 3) * (x - tl.load(edge))
-    left = (forward > sideways) | ((forward == sideways) & (tl.load(edge + 5) > 0.0))
-    return left ^ (tl.load(edge + 4) > 0.0)
+    side = tl.where(forward > sideways, 1.0, tl.where(forward < sideways, -1.0, tl.load(edge + 5)))
+    return side * tl.load(edge + 4)
 
 
 @triton.jit
@@ -77,9 +79,8 @@ def _count(points, edges, winding, num_points, num_faces, BLOCK: tl.constexpr):
     total = tl.zeros([BLOCK], tl.int32)
     for face in range(num_faces):
         edge = edges + face * EDGES
-        left_ab, left_bc, left_ca = _left(edge, x, y), _left(edge + 6, x, y), _left(edge + 12, x, y)
-        every, some = left_ab & left_bc & left_ca, left_ab | left_bc | left_ca
-        crossing = tl.where(every, 1, 0) - tl.where(some, 0, 1)
+        sides = _side(edge, x, y) + _side(edge + 6, x, y) + _side(edge + 12, x, y)
+        crossing = tl.where(sides > 2.5, 1, tl.where(sides < -2.5, -1, 0))
         ax, ay, az = tl.load(edge + 18) - x, tl.load(edge + 19) - y, tl.load(edge + 20) - z
         bx, by, bz = tl.load(edge + 21) - x, tl.load(edge + 22) - y, tl.load(edge + 23) - z
         cx, cy, cz = tl.load(edge + 24) - x, tl.load(edge + 25) - y, tl.load(edge + 26) - z
@@ -101,7 +102,9 @@ def _launch(kernel, points: Tensor, table: Tensor, num_faces: int) -> Int[Tensor
 
 
 def closest_faces(
-    points: Float[Tensor, "batch point 3"], vertices: Float[Tensor, "batch vertex 3"], faces: Int[Tensor, "face 3"]
+    points: Float[Tensor, "batch point 3"],
+    vertices: Float[Tensor, "batch vertex 3"],
+    faces: Int[Tensor, "face 3"],
 ) -> Int[Tensor, "batch point"]:
     """Index of the closest face of each point, up to rounding by about 1e-7 of the mesh's size."""
     centre = vertices.double().mean(dim=1, keepdim=True)
@@ -111,11 +114,14 @@ def closest_faces(
 
 
 def winding_numbers(
-    points: Float[Tensor, "batch point 3"], vertices: Float[Tensor, "batch vertex 3"], faces: Int[Tensor, "face 3"]
+    points: Float[Tensor, "batch point 3"],
+    vertices: Float[Tensor, "batch vertex 3"],
+    faces: Int[Tensor, "face 3"],
 ) -> Int[Tensor, "batch point"]:
     """How often the closed surface encloses each point."""
     low, along, turned, tie = dense.projected_edges(vertices, faces)
-    edges = torch.cat([low, along, turned[..., None].double(), tie[..., None].double()], dim=-1)
+    signs = 1 - 2 * turned.double(), 2 * tie.double() - 1
+    edges = torch.cat([low, along, *(sign[..., None] for sign in signs)], dim=-1)
     table = torch.cat([edges.flatten(-2), vertices.double()[:, faces.long()].flatten(-2)], dim=-1)
     return _launch(_count, points.double(), table, len(faces))
 
@@ -145,7 +151,10 @@ def face_frames(
         parts += [axis, -(a * axis).sum(dim=-1, keepdim=True)]
     parts.append(size)
     zero = torch.zeros_like(size)
-    for (from_x, from_y), (dx, dy) in (((size, zero), (along - size, height)), ((along, height), (-along, -height))):
+    for (from_x, from_y), (dx, dy) in (
+        ((size, zero), (along - size, height)),
+        ((along, height), (-along, -height)),
+    ):
         side = torch.hypot(dx, dy)
         dx, dy = torch.where(side > 0, dx / side, 1.0), torch.where(side > 0, dy / side, 0.0)
         inwards = (from_x * dy - from_y * dx).masked_fill(without_area, -torch.inf)

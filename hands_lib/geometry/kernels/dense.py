@@ -1,4 +1,5 @@
-"""Every point against every face, in plain torch on any device: slow, obvious, and the reference of the fast ones.
+"""Every point against every face, in plain torch on any device: slow, obvious, and the reference of the fast
+ones.
 
 Points (batch, point, 3), vertices (batch, vertex, 3) and faces (face, 3) as the compiled loops take them.
 Everything is computed in float64. Points are taken in chunks, so that the temporaries fit into a cache.
@@ -36,8 +37,8 @@ def closest_on_faces(
 ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch 3"]]:  # fmt: skip
     """Squared distance to the triangle a, b, c and the barycentrics of its closest point.
 
-    The point's projection where that is inside, else the closest of the closest points of the edges. A face without
-    area counts as its edges.
+    The point's projection where that is inside, else the closest of the closest points of the edges. A face
+    without area counts as its edges.
     """
     normal = torch.linalg.cross(b - a, c - a)
     weights = torch.stack(
@@ -69,7 +70,9 @@ def closest_on_faces(
 
 
 def closest_faces(
-    points: Float[Tensor, "batch point 3"], vertices: Float[Tensor, "batch vertex 3"], faces: Int[Tensor, "face 3"]
+    points: Float[Tensor, "batch point 3"],
+    vertices: Float[Tensor, "batch vertex 3"],
+    faces: Int[Tensor, "face 3"],
 ) -> Int[Tensor, "batch point"]:
     """Index of the closest face of each point; of several, the lowest."""
     a, b, c = (corner[:, None] for corner in _corners(vertices.detach(), faces))
@@ -102,9 +105,12 @@ def measure_faces(
 
 
 def winding_numbers(
-    points: Float[Tensor, "batch point 3"], vertices: Float[Tensor, "batch vertex 3"], faces: Int[Tensor, "face 3"]
+    points: Float[Tensor, "batch point 3"],
+    vertices: Float[Tensor, "batch vertex 3"],
+    faces: Int[Tensor, "face 3"],
 ) -> Float[Tensor, "batch point"]:
-    """Solid angle of the surface over 4 pi: an integer off a closed mesh (van Oosterom and Strackee, 1983)."""
+    """Solid angle of the surface over 4 pi: an integer off a closed mesh (van Oosterom and Strackee,
+    1983)."""
     corners = [corner[:, None] for corner in _corners(vertices.detach(), faces)]
     found = []
     for chunk in _chunks(points, faces):
@@ -137,7 +143,9 @@ def occluded(
     edges = [torch.linalg.cross(*pair) for pair in ((b, c), (c, a), (a, b))]
     size = max(1, CHUNK // (len(faces) * max(1, len(rays))))
     found = []
-    for ray, depth, owner in zip(rays.split(size, 1), ray_depths.split(size, 1), owners.split(size), strict=True):
+    for ray, depth, owner in zip(
+        rays.split(size, 1), ray_depths.split(size, 1), owners.split(size), strict=True
+    ):
         sides = torch.stack([(ray[:, :, None] * edge).sum(dim=-1) for edge in edges], dim=-1)
         total = sides.sum(dim=-1)
         met = ((sides >= 0).all(dim=-1) | (sides <= 0).all(dim=-1)) & (total != 0)
@@ -151,9 +159,9 @@ def occluded(
 def projected_edges(
     vertices: Float[Tensor, "batch vertex 3"], faces: Int[Tensor, "face 3"]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The edges of every face as `crossings` takes them, each of shape (batch, face, edge): x, y of the end with the
-    lower index and the vector to the other end stacked last, whether the edge is turned round, and whether a tie
-    counts as left."""
+    """The edges of every face as `crossings` takes them, each of shape (batch, face, edge): x, y of the end
+    with the lower index and the vector to the other end stacked last, whether the edge is turned round, and
+    whether a tie counts as left."""
     faces = faces.long()
     start, end = faces, faces.roll(-1, dims=1)
     flat = vertices.double()[..., :2]
@@ -163,7 +171,9 @@ def projected_edges(
     return low, along, (start > end).expand(tie.shape), tie
 
 
-def left_of(edges: tuple[Tensor, Tensor, Tensor, Tensor], x: Tensor, y: Tensor) -> Bool[Tensor, "*batch edge"]:
+def left_of(
+    edges: tuple[Tensor, Tensor, Tensor, Tensor], x: Tensor, y: Tensor
+) -> Bool[Tensor, "*batch edge"]:
     """Whether (x, y) is left of each edge as its face runs along it."""
     low, along, turned, tie = edges
     forward, sideways = along[..., 0] * (y - low[..., 1]), along[..., 1] * (x - low[..., 0])

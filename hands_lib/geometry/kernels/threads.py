@@ -1,8 +1,8 @@
 """Compiles loops with Numba and runs them on several threads.
 
 The compiled loops release the interpreter lock, so ordinary Python threads run them side by side. Numba's own
-`parallel=True` is not used on purpose: its OpenMP layer aborts the process when a data loader's worker, forked
-after the first call, calls a kernel too, and its idle threads compete with torch's for the same cores.
+`parallel=True` is not used on purpose: its OpenMP layer aborts the process when a data loader's worker,
+forked after the first call, calls a kernel too, and its idle threads compete with torch's for the same cores.
 The number of threads is `torch.get_num_threads()`, which follows OMP_NUM_THREADS.
 """
 

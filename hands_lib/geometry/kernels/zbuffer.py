@@ -1,16 +1,16 @@
 """Which face is in front: at each pixel (z-buffer) and on the way to each point (occlusion), with Numba.
 
-Both use homogeneous rasterisation (Olano and Greer, 1997). A vertex is the vector h = (h_x, h_y, h_w) with the
-pixel coordinates (h_x, h_y) / h_w. The vector r of a pixel is (u, v, 1); r . (h_b x h_c) has the sign of the side
-of edge bc on which the pixel lies, and the three such numbers of a face, divided by their sum, are the
-barycentrics of the point of the face that the pixel sees. They are correct in perspective, the same formulas hold
-for orthographic cameras (h_w = 1), and a face that reaches behind the camera needs no clipping: only the points
-with a depth beyond the near plane count.
+Both use homogeneous rasterisation (Olano and Greer, 1997). A vertex is the vector h = (h_x, h_y, h_w) with
+the pixel coordinates (h_x, h_y) / h_w. The vector r of a pixel is (u, v, 1); r . (h_b x h_c) has the sign of
+the side of edge bc on which the pixel lies, and the three such numbers of a face, divided by their sum, are
+the barycentrics of the point of the face that the pixel sees. They are correct in perspective, the same
+formulas hold for orthographic cameras (h_w = 1), and a face that reaches behind the camera needs no clipping:
+only the points with a depth beyond the near plane count.
 
-A pixel whose centre is exactly on an edge belongs to both faces, so there are no cracks; of faces at equal depth
-(rounded to float32) the lowest index wins. The edge numbers of two neighbours are exact negatives of each other,
-because a cross product without fused multiply-add is antisymmetric in floating point. Therefore this module is
-compiled without it, and the torch version in `raster` agrees in every bit.
+A pixel whose centre is exactly on an edge belongs to both faces, so there are no cracks; of faces at equal
+depth (rounded to float32) the lowest index wins. The edge numbers of two neighbours are exact negatives of
+each other, because a cross product without fused multiply-add is antisymmetric in floating point. Therefore
+this module is compiled without it, and the torch version in `raster` agrees in every bit.
 """
 
 import numpy as np
@@ -46,8 +46,8 @@ def _pixel_box(a, b, c, width, height):
 def z_buffer(start, stop, bands, homogeneous, depths, faces, near, face_at, weights_at, depth_at):
     """Rasterises the bands start..stop; every image is cut into `bands` bands of rows.
 
-    homogeneous (B, V, 3) and depths (B, V), float64; faces (F, 3). Writes face_at (B, H, W), -1 where there is
-    none; weights_at (B, H, W, 3), the barycentrics; depth_at (B, H, W), infinite where there is no face.
+    homogeneous (B, V, 3) and depths (B, V), float64; faces (F, 3). Writes face_at (B, H, W), -1 where there
+    is none; weights_at (B, H, W, 3), the barycentrics; depth_at (B, H, W), infinite where there is no face.
     """
     _, height, width = face_at.shape
     for band in range(start, stop):
@@ -71,7 +71,11 @@ def z_buffer(start, stop, bands, homogeneous, depths, faces, near, face_at, weig
                 row_b = edge_b[1] * v + edge_b[2]
                 row_c = edge_c[1] * v + edge_c[2]
                 for u in range(left, right + 1):
-                    side_a, side_b, side_c = edge_a[0] * u + row_a, edge_b[0] * u + row_b, edge_c[0] * u + row_c
+                    side_a, side_b, side_c = (
+                        edge_a[0] * u + row_a,
+                        edge_b[0] * u + row_b,
+                        edge_c[0] * u + row_c,
+                    )
                     total = side_a + side_b + side_c
                     if total < 0.0:
                         side_a, side_b, side_c, total = -side_a, -side_b, -side_c, -total
@@ -108,10 +112,10 @@ def z_buffer(start, stop, bands, homogeneous, depths, faces, near, face_at, weig
 def occluded(start, stop, blocks, rays, ray_depths, owners, homogeneous, depths, faces, near, slack, result):
     """Whether a face stands between the camera and each point of the blocks start..stop.
 
-    Every image's points are cut into `blocks` blocks. rays (B, P, 3) and ray_depths (B, P) are the points in the
-    coordinates of `homogeneous` (B, V, 3) and `depths` (B, V); owners (P,) is the vertex that a point is, whose
-    own faces do not hide it, or -1. A face hides a point if it is nearer than its depth times (1 - slack).
-    Points are sorted by pixel column, so a face is held only against those within its width.
+    Every image's points are cut into `blocks` blocks. rays (B, P, 3) and ray_depths (B, P) are the points in
+    the coordinates of `homogeneous` (B, V, 3) and `depths` (B, V); owners (P,) is the vertex that a point is,
+    whose own faces do not hide it, or -1. A face hides a point if it is nearer than its depth times (1 -
+    slack). Points are sorted by pixel column, so a face is held only against those within its width.
     """
     num_points = rays.shape[1]
     for block in range(start, stop):
@@ -154,6 +158,6 @@ def occluded(start, stop, blocks, rays, ray_depths, owners, homogeneous, depths,
                 if min(side_a, min(side_b, side_c)) >= 0.0 and total > 0.0:
                     depth = (side_a * z_a + side_b * z_b + side_c * z_c) / total
                     own = owners[index]
-                    if near < depth and depth < ray_depths[image, index] * (1.0 - slack):
-                        if own < 0 or not (own == i or own == j or own == k):
-                            result[image, index] = True
+                    between = near < depth and depth < ray_depths[image, index] * (1.0 - slack)
+                    if between and own != i and own != j and own != k:
+                        result[image, index] = True

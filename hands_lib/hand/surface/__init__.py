@@ -1,6 +1,18 @@
-"""The closed surface of a hand on top of its skeleton."""
+"""The closed surface of a hand on top of its skeleton.
 
-from dataclasses import dataclass, fields
+Chapter  book/foundations/hand_model.md
+Source   Ivashechkin et al., "Two Hands Are Better Than One", Sec. II-A
+Units    metres
+Frame    the skeleton's; faces turn counter-clockwise seen from outside
+
+`topology` joins the vertices, `template` says where they lie at rest and which bones carry them, `evaluation`
+moves them with a skeleton, `kernel` does the same fast on the CPU. A skeleton never needs its surface: what
+asks only for joints calls `kinematics.forward_kinematics` and computes nothing of this.
+
+The tip joints lie inside the surface, 1.6 mm before its end on a hand of the rest size.
+"""
+
+from dataclasses import dataclass
 from functools import cache
 from typing import Self
 
@@ -9,63 +21,114 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hands_lib.hand.kinematics import Skeleton, mirror
-from hands_lib.hand.surface.template import Template, blend_frames, template
+from hands_lib.hand.surface import kernel
+from hands_lib.hand.surface.evaluation import surface_vertices
+from hands_lib.hand.surface.template import DIGIT_STATIONS, PALM_STATIONS, Template, template
 from hands_lib.hand.surface.topology import (
-    PARTS, SURFACES, Detail, SurfaceParameters, SurfaceTopology, topology,
-)  # fmt: skip
+    PARTS,
+    SURFACES,
+    Detail,
+    SurfaceParameters,
+    SurfaceTopology,
+    topology,
+)
 from hands_lib.structures import Mesh, TensorFields
+
+__all__ = [
+    "PARTS",
+    "SURFACES",
+    "Detail",
+    "HandShape",
+    "SurfaceParameters",
+    "SurfaceTopology",
+    "hand_surface",
+    "mirror_mesh",
+    "surface_topology",
+]
+
+_THIN = 0.85
 
 
 @dataclass(frozen=True)
 class HandShape(TensorFields):
-    """Multipliers of the surface's thickness; one is the rest hand."""
+    """Thickness as multipliers of the rest hand's, at stations; between two stations it changes linearly.
+
+    All of it already grows with the skeleton: a digit's with half its own length and half the palm's.
+    """
 
     digit_width: Float[Tensor, "*batch 5 4"]
+    """From the radial to the ulnar side, at base, middle joint, distal joint and tip of every digit."""
     digit_depth: Float[Tensor, "*batch 5 4"]
+    """From back to palm, at the same stations."""
     palm_width: Float[Tensor, "*batch 3"]
+    """Of the flesh beside the metacarpals, at wrist, middle of the palm and knuckles."""
     palm_depth: Float[Tensor, "*batch 3"]
 
     @classmethod
     def rest(cls, *batch: int, like: Tensor | None = None) -> Self:
+        """All ones, in the dtype and on the device of `like`."""
         options = {} if like is None else {"dtype": like.dtype, "device": like.device}
-        return cls(*(torch.ones(*batch, *size, **options) for size in ((5, 4), (5, 4), (3,), (3,))))
+        digits, palm = (*batch, 5, DIGIT_STATIONS), (*batch, PALM_STATIONS)
+        return cls(*(torch.ones(shape, **options) for shape in (digits, digits, palm, palm)))
+
+    @classmethod
+    def thin(cls, *batch: int, like: Tensor | None = None) -> Self:
+        """Fingers 15 % thinner. The paper chose its fingers thin on purpose (Sec. III-B), so that what counts
+        as an intersection surely is one; by how much it does not say."""
+        rest = cls.rest(*batch, like=like)
+        return cls(_THIN * rest.digit_width, _THIN * rest.digit_depth, rest.palm_width, rest.palm_depth)
 
 
 def surface_topology(detail: Detail = "plain") -> SurfaceTopology:
-    return topology(SURFACES[detail])
+    """Faces and named places of the plain (307 vertices) or refined (699 vertices) surface, on the CPU.
 
-
-def hand_vertices(skeleton: Skeleton, shape: HandShape | None = None, detail: Detail = "plain"):
-    parameters = SURFACES[detail]
-    t = template(parameters)
-    like = skeleton.joints
-    joints, batch = skeleton.joints, skeleton.joints.shape[:-2]
-    rotations = torch.cat([skeleton.root_rotation[..., None, :, :], skeleton.bone_rotations.flatten(-4, -3)], dim=-3)
-    first, second = t.frame_bones.unbind(dim=-1)
-    frames = blend_frames(rotations[..., first, :, :], rotations[..., second, :, :], t.frame_blend)
-    digits = joints[..., 1:, :].unflatten(-2, (5, 4))
-    bones = torch.cat([digits[..., :1, :] - joints[..., None, :1, :], digits[..., 1:, :] - digits[..., :-1, :]], dim=-2)
-    lengths = bones.norm(dim=-1)
-    palm = lengths[..., 1:, 0].mean(dim=-1, keepdim=True) / t.rest_palm_size
-    own = lengths[..., 1:].sum(dim=-1) / t.rest_digit_sizes.to(like)
-    scales = torch.cat([(own + palm) / 2, palm], dim=-1)
-    size = scales[..., t.term_scale]
-    if shape is None:
-        shape = HandShape.rest(like=like)
-    wide = torch.cat([shape.digit_width.flatten(-2), shape.palm_width], dim=-1)
-    deep = torch.cat([shape.digit_depth.flatten(-2), shape.palm_depth], dim=-1)
-    low, high = t.term_stations.unbind(dim=-1)
-    mix = t.term_station_blend.to(like)
-    x, z = (torch.lerp(m[..., low], m[..., high], mix) for m in (wide, deep))
-    x, z = torch.broadcast_tensors(x, z)
-    offsets = torch.stack([x, torch.ones_like(x), z], dim=-1) * t.term_offset.to(like) * size[..., None]
-    vertices = (frames[..., t.term_frame, :, :] @ offsets[..., None])[..., 0].sum(dim=-2)
-    return t.joint_weights.to(like) @ joints + vertices
+    Computed once and shared: do not write into its tensors. Raises ValueError for an unknown detail.
+    """
+    return topology(_parameters(detail))
 
 
 def hand_surface(skeleton: Skeleton, shape: HandShape | None = None, detail: Detail = "plain") -> Mesh:
-    return Mesh(hand_vertices(skeleton, shape, detail), surface_topology(detail).faces)
+    """The closed surface around a right hand's skeleton. Differentiable in all of skeleton and shape.
+
+    shape   thickness; None is the rest hand's
+    detail  "plain" for 307 vertices and 610 faces, "refined" for 699 and 1394
+
+    A left hand's is `mirror_mesh` of this. Raises ValueError for an unknown detail.
+    """
+    parameters, like = _parameters(detail), skeleton.joints
+    bones = torch.cat(
+        [skeleton.root_rotation[..., None, :, :], skeleton.bone_rotations.flatten(-4, -3)], dim=-3
+    )
+    shape = shape or HandShape.rest(like=like)
+    batch = torch.broadcast_shapes(like.shape[:-2], shape.palm_width.shape[:-1])
+    widths, depths = (
+        torch.cat([digits.flatten(-2), palm], dim=-1).expand(*batch, -1)
+        for digits, palm in ((shape.digit_width, shape.palm_width), (shape.digit_depth, shape.palm_depth))
+    )
+    inputs = (like.expand(*batch, -1, -1), bones.expand(*batch, -1, -1, -1), widths, depths)
+    if kernel.serves(*inputs):
+        vertices = kernel.surface_vertices(*inputs, parameters)
+    else:
+        vertices = surface_vertices(*inputs, _template(parameters, like.dtype, like.device))
+    return Mesh(vertices, _faces(parameters, like.device))
 
 
 def mirror_mesh(mesh: Mesh) -> Mesh:
+    """The mesh of the other hand: x -> -x, and the winding turned so that faces still look outwards."""
     return Mesh(mirror(mesh.vertices), mesh.faces.flip(-1))
+
+
+def _parameters(detail: str) -> SurfaceParameters:
+    if detail not in SURFACES:
+        raise ValueError(f"unknown detail {detail!r} of the hand surface; known are {', '.join(SURFACES)}")
+    return SURFACES[detail]
+
+
+@cache
+def _template(parameters: SurfaceParameters, dtype: torch.dtype, device: torch.device) -> Template:
+    return template(parameters).to(device).to(dtype)
+
+
+@cache
+def _faces(parameters: SurfaceParameters, device: torch.device) -> Tensor:
+    return topology(parameters).faces.to(device)

@@ -353,7 +353,8 @@ class _Sculptor:
         elif column >= _PALM_START:
             turn = _TURN_PALM
         else:
-            turn = _TURN_SIDE if column > _BACK_END or column in (2, 4, 6) else _TURN_BACK
+            dip = 0 < column < _BACK_END and abs(column / 2 - round(column / 2)) < 1e-6
+            turn = _TURN_SIDE if column > _BACK_END or dip else _TURN_BACK
         return self._base_term(finger, weight, turn)
 
     def _thenar_share(self, height: float, column: float) -> float:
