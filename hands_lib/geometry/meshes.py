@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from hands_lib.geometry.closed_surface import enclosed_volume
 from hands_lib.structures import Mesh
 
 
@@ -87,13 +88,6 @@ def is_closed(faces: Int[Tensor, "face 3"]) -> bool:
     return torch.equal((start * base + end).sort().values, (end * base + start).sort().values)
 
 
-def signed_volumes(mesh: Mesh) -> Float[Tensor, "*batch"]:
-    """Signed volume (cubic metres) of each mesh; negative where the faces turn inwards."""
-    centred = mesh.vertices - mesh.vertices.mean(dim=-2, keepdim=True)
-    a, b, c = centred[..., mesh.faces, :].unbind(dim=-2)
-    return (a * torch.linalg.cross(b, c)).sum(dim=(-1, -2)) / 6
-
-
 def check_closed(mesh: Mesh) -> None:
     """Refuses meshes without an inside: with holes, with neighbouring faces that turn in opposite directions,
     or turned inside out as a whole.
@@ -109,7 +103,7 @@ def check_closed(mesh: Mesh) -> None:
             "close holes with a fan of faces"
         )
     if mesh.vertices.numel():
-        volumes = signed_volumes(mesh).detach().flatten()
+        volumes = enclosed_volume(mesh).detach().flatten()
         # The volume of thin or tangled surfaces may round to either side of zero.
         extent = (mesh.vertices.amax(dim=-2) - mesh.vertices.amin(dim=-2)).detach().amax(dim=-1).flatten()
         inverted = volumes < -1e-4 * extent**3

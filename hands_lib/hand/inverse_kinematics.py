@@ -96,8 +96,8 @@ def inverse_kinematics(
     rest_lengths = rest_bone_lengths(joints)
     base_valid = valid[:, _BASE_JOINTS]
     # The hand's size; everything below works in this unit, so that damping means the same for every hand.
-    size = (metacarpals.norm(dim=-1).sum(-1) / (rest_lengths[:, 0] * base_valid).sum(-1))[:, None, None]
-    size = size * rest_lengths[:, 0].mean()
+    measured = (metacarpals.norm(dim=-1) * base_valid).sum(dim=1) / (rest_lengths[:, 0] * base_valid).sum(dim=1)
+    size = (measured * rest_lengths[:, 0].mean())[:, None, None]
     target = (joints - wrist) / size
     lengths = rest_lengths / rest_lengths[:, 0].mean() if bone_lengths is None else bone_lengths / size
 

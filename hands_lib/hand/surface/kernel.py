@@ -26,11 +26,13 @@ _LANES = 16
 _MATRIX = 9 * _LANES
 _POINT = 3 * _LANES
 _GRAIN = 4  # tiles worth a thread of their own
+_JOINTS, _FRAMES, _STATIONS = 21, 21, 23
 
 
 @dataclass(frozen=True)
 class _Tables:
-    """The template as the loops read it: what belongs to vertex v lies between starts[v] and starts[v + 1]."""
+    """The template as the loops read it: what belongs to vertex v lies between starts[v] and starts[v + 1], and
+    every index is that of a tile's flat array."""
 
     blended: NDArray
     blend_share: NDArray
@@ -65,16 +67,16 @@ def _tables(parameters: SurfaceParameters, dtype: torch.dtype) -> _Tables:
         return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
     return _Tables(
-        full.blended.numpy(), full.blend_share.numpy().astype(floats),
-        starts(np.bincount(vertex, minlength=len(weights))), joint, weights[vertex, joint].astype(floats),
-        starts(used.sum(axis=1)), np.ascontiguousarray(terms[used]), offsets[used].astype(floats),
+        full.blended.numpy() * _MATRIX, full.blend_share.numpy().astype(floats),
+        starts(np.bincount(vertex, minlength=len(weights))), joint * _POINT, weights[vertex, joint].astype(floats),
+        starts(used.sum(axis=1)), terms[used] * [_MATRIX, _LANES, _LANES, _LANES], offsets[used].astype(floats),
         full.rest_sizes.numpy().astype(floats),
     )  # fmt: skip
 
 
-@compiled(inline="always")
-def _part(array, index, size):
-    return array[index * size : (index + 1) * size]
+# The loops over lanes index flat arrays from an offset that the compiler must know not to be negative, or it would
+# guard every access and not vectorise. `& _POSITIVE` tells it so.
+_POSITIVE = 0x7FFFFFFF
 
 
 @compiled()
@@ -96,109 +98,107 @@ def _store(lanes, rows, first):
 
 
 @compiled()
-def _blend(first, second, share, out):
-    one = share.dtype.type(1)
-    b = share[0]
-    a = one - b
+def _blend(frames, p, q, share, r):
+    """Frame r between frames p and q."""
+    p, q, r = p & _POSITIVE, q & _POSITIVE, r & _POSITIVE
+    one = frames.dtype.type(1)
+    b, a = share, one - share
     for h in range(_LANES):
-        x0, x1, x2 = (a * first[h] + b * second[h], a * first[48 + h] + b * second[48 + h],
-                      a * first[96 + h] + b * second[96 + h])  # fmt: skip
-        y0, y1, y2 = (a * first[16 + h] + b * second[16 + h], a * first[64 + h] + b * second[64 + h],
-                      a * first[112 + h] + b * second[112 + h])  # fmt: skip
+        x0 = a * frames[p + h] + b * frames[q + h]
+        x1 = a * frames[p + 48 + h] + b * frames[q + 48 + h]
+        x2 = a * frames[p + 96 + h] + b * frames[q + 96 + h]
+        y0 = a * frames[p + 16 + h] + b * frames[q + 16 + h]
+        y1 = a * frames[p + 64 + h] + b * frames[q + 64 + h]
+        y2 = a * frames[p + 112 + h] + b * frames[q + 112 + h]
         scale = one / np.sqrt(y0 * y0 + y1 * y1 + y2 * y2)
         y0, y1, y2 = y0 * scale, y1 * scale, y2 * scale
         along = x0 * y0 + x1 * y1 + x2 * y2
         x0, x1, x2 = x0 - along * y0, x1 - along * y1, x2 - along * y2
         scale = one / np.sqrt(x0 * x0 + x1 * x1 + x2 * x2)
         x0, x1, x2 = x0 * scale, x1 * scale, x2 * scale
-        out[h], out[48 + h], out[96 + h] = x0, x1, x2
-        out[16 + h], out[64 + h], out[112 + h] = y0, y1, y2
-        out[32 + h], out[80 + h], out[128 + h] = x1 * y2 - x2 * y1, x2 * y0 - x0 * y2, x0 * y1 - x1 * y0
+        frames[r + h], frames[r + 48 + h], frames[r + 96 + h] = x0, x1, x2
+        frames[r + 16 + h], frames[r + 64 + h], frames[r + 112 + h] = y0, y1, y2
+        frames[r + 32 + h] = x1 * y2 - x2 * y1
+        frames[r + 80 + h] = x2 * y0 - x0 * y2
+        frames[r + 128 + h] = x0 * y1 - x1 * y0
 
 
 @compiled()
-def _blend_adjoint(first, second, share, grad, t):
-    """Writes the gradients of the mixed x and y columns to t, as x0 x1 x2 y0 y1 y2; `grad` is the result's."""
-    one = share.dtype.type(1)
-    b = share[0]
-    a = one - b
+def _blend_adjoint(frames, grads, p, q, share, r, t):
+    """Writes the gradients of the mixed columns to t, as x0 x1 x2 y0 y1 y2."""
+    p, q, r = p & _POSITIVE, q & _POSITIVE, r & _POSITIVE
+    one = frames.dtype.type(1)
+    b, a = share, one - share
     for h in range(_LANES):
-        v0, v1, v2 = (a * first[h] + b * second[h], a * first[48 + h] + b * second[48 + h],
-                      a * first[96 + h] + b * second[96 + h])  # fmt: skip
-        y0, y1, y2 = (a * first[16 + h] + b * second[16 + h], a * first[64 + h] + b * second[64 + h],
-                      a * first[112 + h] + b * second[112 + h])  # fmt: skip
+        v0 = a * frames[p + h] + b * frames[q + h]
+        v1 = a * frames[p + 48 + h] + b * frames[q + 48 + h]
+        v2 = a * frames[p + 96 + h] + b * frames[q + 96 + h]
+        y0 = a * frames[p + 16 + h] + b * frames[q + 16 + h]
+        y1 = a * frames[p + 64 + h] + b * frames[q + 64 + h]
+        y2 = a * frames[p + 112 + h] + b * frames[q + 112 + h]
         y_scale = one / np.sqrt(y0 * y0 + y1 * y1 + y2 * y2)
         y0, y1, y2 = y0 * y_scale, y1 * y_scale, y2 * y_scale
         along = v0 * y0 + v1 * y1 + v2 * y2
         x0, x1, x2 = v0 - along * y0, v1 - along * y1, v2 - along * y2
         x_scale = one / np.sqrt(x0 * x0 + x1 * x1 + x2 * x2)
         x0, x1, x2 = x0 * x_scale, x1 * x_scale, x2 * x_scale
-        z0, z1, z2 = grad[32 + h], grad[80 + h], grad[128 + h]
-        # z = x cross y
-        gx0, gx1, gx2 = (grad[h] + y1 * z2 - y2 * z1, grad[48 + h] + y2 * z0 - y0 * z2,
-                         grad[96 + h] + y0 * z1 - y1 * z0)  # fmt: skip
-        gy0, gy1, gy2 = (grad[16 + h] + z1 * x2 - z2 * x1, grad[64 + h] + z2 * x0 - z0 * x2,
-                         grad[112 + h] + z0 * x1 - z1 * x0)  # fmt: skip
-        # x is normalised, after the part along y was taken off
+        z0, z1, z2 = grads[r + 32 + h], grads[r + 80 + h], grads[r + 128 + h]
+        # z is x cross y
+        gx0 = grads[r + h] + y1 * z2 - y2 * z1
+        gx1 = grads[r + 48 + h] + y2 * z0 - y0 * z2
+        gx2 = grads[r + 96 + h] + y0 * z1 - y1 * z0
+        gy0 = grads[r + 16 + h] + z1 * x2 - z2 * x1
+        gy1 = grads[r + 64 + h] + z2 * x0 - z0 * x2
+        gy2 = grads[r + 112 + h] + z0 * x1 - z1 * x0
+        # x is normalised, after its part along y was taken off
         dot = gx0 * x0 + gx1 * x1 + gx2 * x2
         gx0, gx1, gx2 = (gx0 - dot * x0) * x_scale, (gx1 - dot * x1) * x_scale, (gx2 - dot * x2) * x_scale
         dot = gx0 * y0 + gx1 * y1 + gx2 * y2
-        gy0, gy1, gy2 = (gy0 - along * gx0 - dot * v0, gy1 - along * gx1 - dot * v1,
-                         gy2 - along * gx2 - dot * v2)  # fmt: skip
+        gy0 -= along * gx0 + dot * v0
+        gy1 -= along * gx1 + dot * v1
+        gy2 -= along * gx2 + dot * v2
         t[h], t[16 + h], t[32 + h] = gx0 - dot * y0, gx1 - dot * y1, gx2 - dot * y2
         # y is normalised
         dot = gy0 * y0 + gy1 * y1 + gy2 * y2
-        t[48 + h], t[64 + h], t[80 + h] = (
-            (gy0 - dot * y0) * y_scale, (gy1 - dot * y1) * y_scale, (gy2 - dot * y2) * y_scale)  # fmt: skip
+        t[48 + h], t[64 + h] = (gy0 - dot * y0) * y_scale, (gy1 - dot * y1) * y_scale
+        t[80 + h] = (gy2 - dot * y2) * y_scale
 
 
 @compiled()
-def _add_columns(target, t, factor):
-    f = factor[0]
+def _add_columns(grads, p, t, factor):
+    p = p & _POSITIVE
     for h in range(_LANES):
-        target[h] += f * t[h]
-        target[48 + h] += f * t[16 + h]
-        target[96 + h] += f * t[32 + h]
-        target[16 + h] += f * t[48 + h]
-        target[64 + h] += f * t[64 + h]
-        target[112 + h] += f * t[80 + h]
+        grads[p + h] += factor * t[h]
+        grads[p + 48 + h] += factor * t[16 + h]
+        grads[p + 96 + h] += factor * t[32 + h]
+        grads[p + 16 + h] += factor * t[48 + h]
+        grads[p + 64 + h] += factor * t[64 + h]
+        grads[p + 112 + h] += factor * t[80 + h]
 
 
 @compiled()
-def _add_length(a, b, factor, size):
-    f = factor[0]
+def _add_length(joints, p, q, factor, sizes, s):
+    p, q, s = p & _POSITIVE, q & _POSITIVE, s & _POSITIVE
     for h in range(_LANES):
-        x, y, z = b[h] - a[h], b[16 + h] - a[16 + h], b[32 + h] - a[32 + h]
-        size[h] += f * np.sqrt(x * x + y * y + z * z)
+        x = joints[q + h] - joints[p + h]
+        y = joints[q + 16 + h] - joints[p + 16 + h]
+        z = joints[q + 32 + h] - joints[p + 32 + h]
+        sizes[s + h] += factor * np.sqrt(x * x + y * y + z * z)
 
 
 @compiled()
-def _length_adjoint(a, b, factor, grad, t):
-    """The gradient of a bone's end, to t; its start's is the opposite."""
-    f = factor[0]
+def _length_adjoint(joints, p, q, factor, size_grads, s, grads, t):
+    p, q, s = p & _POSITIVE, q & _POSITIVE, s & _POSITIVE
     for h in range(_LANES):
-        x, y, z = b[h] - a[h], b[16 + h] - a[16 + h], b[32 + h] - a[32 + h]
-        scale = f * grad[h] / np.sqrt(x * x + y * y + z * z)
+        x = joints[q + h] - joints[p + h]
+        y = joints[q + 16 + h] - joints[p + 16 + h]
+        z = joints[q + 32 + h] - joints[p + 32 + h]
+        scale = factor * size_grads[s + h] / np.sqrt(x * x + y * y + z * z)
         t[h], t[16 + h], t[32 + h] = scale * x, scale * y, scale * z
-
-
-@compiled()
-def _add(target, t):
     for i in range(_POINT):
-        target[i] += t[i]
-
-
-@compiled()
-def _subtract(target, t):
+        grads[q + i] += t[i]
     for i in range(_POINT):
-        target[i] -= t[i]
-
-
-@compiled()
-def _palm_factor(rest_sizes):
-    """What a metre of one metacarpal adds to the palm's relative size."""
-    quarter = rest_sizes.dtype.type(0.25)
-    return np.array([quarter / rest_sizes[5]])
+        grads[p + i] -= t[i]
 
 
 @compiled()
@@ -206,107 +206,103 @@ def _measure(joints, rest_sizes, sizes):
     """Relative sizes of digits and palm."""
     half = rest_sizes.dtype.type(0.5)
     sizes[:] = 0
-    wrist, palm = _part(joints, 0, _POINT), _part(sizes, 5, _LANES)
-    factor = _palm_factor(rest_sizes)
+    palm = 5 * _LANES
     for digit in range(1, 5):
-        _add_length(wrist, _part(joints, 4 * digit + 1, _POINT), factor, palm)
+        _add_length(joints, 0, (4 * digit + 1) * _POINT, half * half / rest_sizes[5], sizes, palm)
     for digit in range(5):
-        own = _part(sizes, digit, _LANES)
-        factor[0] = half / rest_sizes[digit]
+        own = digit * _LANES
         for joint in range(4 * digit + 1, 4 * digit + 4):
-            _add_length(_part(joints, joint, _POINT), _part(joints, joint + 1, _POINT), factor, own)
+            _add_length(joints, joint * _POINT, (joint + 1) * _POINT, half / rest_sizes[digit], sizes, own)
         for h in range(_LANES):
-            own[h] += half * palm[h]
+            sizes[own + h] += half * sizes[palm + h]
 
 
 @compiled()
-def _measure_adjoint(joints, rest_sizes, size_grads, joint_grads, t):
+def _measure_adjoint(joints, rest_sizes, size_grads, grads, t):
     half = rest_sizes.dtype.type(0.5)
-    palm, factor = _part(size_grads, 5, _LANES), _palm_factor(rest_sizes)
+    palm = 5 * _LANES
     for digit in range(5):
-        own = _part(size_grads, digit, _LANES)
         for h in range(_LANES):
-            palm[h] += half * own[h]
+            size_grads[palm + h] += half * size_grads[digit * _LANES + h]
     for digit in range(1, 5):
-        end = 4 * digit + 1
-        _length_adjoint(_part(joints, 0, _POINT), _part(joints, end, _POINT), factor, palm, t)
-        _add(_part(joint_grads, end, _POINT), t)
-        _subtract(_part(joint_grads, 0, _POINT), t)
+        factor = half * half / rest_sizes[5]
+        _length_adjoint(joints, 0, (4 * digit + 1) * _POINT, factor, size_grads, palm, grads, t)
     for digit in range(5):
-        own = _part(size_grads, digit, _LANES)
-        factor[0] = half / rest_sizes[digit]
-        for start in range(4 * digit + 1, 4 * digit + 4):
-            _length_adjoint(_part(joints, start, _POINT), _part(joints, start + 1, _POINT), factor, own, t)
-            _add(_part(joint_grads, start + 1, _POINT), t)
-            _subtract(_part(joint_grads, start, _POINT), t)
+        factor = half / rest_sizes[digit]
+        for joint in range(4 * digit + 1, 4 * digit + 4):
+            start, end = joint * _POINT, (joint + 1) * _POINT
+            _length_adjoint(joints, start, end, factor, size_grads, digit * _LANES, grads, t)
 
 
 @compiled()
-def _add_weighted(target, source, weight):
-    w = weight[0]
+def _add_weighted(target, p, source, q, weight):
+    p, q = p & _POSITIVE, q & _POSITIVE
     for i in range(_POINT):
-        target[i] += w * source[i]
+        target[p + i] += weight * source[q + i]
 
 
 @compiled()
-def _thicken(offset, size, wide_low, wide_high, deep_low, deep_high, t):
-    """To t: multiplied offset x y z, and what the size multiplies of x, y and z."""
-    x, y, z, b = offset[0], offset[1], offset[2], offset[3]
-    a = offset.dtype.type(1) - b
+def _thicken(x, y, z, share, sizes, s, wide, deep, low, high, t):
+    """To t: the offset with its multipliers and its size, then without its size."""
+    s, low, high = s & _POSITIVE, low & _POSITIVE, high & _POSITIVE
+    b, a = share, sizes.dtype.type(1) - share
     for h in range(_LANES):
-        wide, deep = a * wide_low[h] + b * wide_high[h], a * deep_low[h] + b * deep_high[h]
-        t[48 + h], t[64 + h], t[80 + h] = wide * x, y, deep * z
-        t[h], t[16 + h], t[32 + h] = size[h] * t[48 + h], size[h] * t[64 + h], size[h] * t[80 + h]
-
-
-@compiled()
-def _add_turned(frame, t, out):
+        t[48 + h] = (a * wide[low + h] + b * wide[high + h]) * x
+        t[80 + h] = (a * deep[low + h] + b * deep[high + h]) * z
     for h in range(_LANES):
-        x, y, z = t[h], t[16 + h], t[32 + h]
-        out[h] += frame[h] * x + frame[16 + h] * y + frame[32 + h] * z
-        out[16 + h] += frame[48 + h] * x + frame[64 + h] * y + frame[80 + h] * z
-        out[32 + h] += frame[96 + h] * x + frame[112 + h] * y + frame[128 + h] * z
+        size = sizes[s + h]
+        t[64 + h] = y
+        t[h], t[16 + h], t[32 + h] = size * t[48 + h], size * y, size * t[80 + h]
 
 
 @compiled()
-def _frame_adjoint(grad, t, frame_grad):
+def _add_turned(frames, f, t, out, v):
+    f, v = f & _POSITIVE, v & _POSITIVE
     for h in range(_LANES):
         x, y, z = t[h], t[16 + h], t[32 + h]
-        g0, g1, g2 = grad[h], grad[16 + h], grad[32 + h]
-        frame_grad[h] += g0 * x
-        frame_grad[16 + h] += g0 * y
-        frame_grad[32 + h] += g0 * z
-        frame_grad[48 + h] += g1 * x
-        frame_grad[64 + h] += g1 * y
-        frame_grad[80 + h] += g1 * z
-        frame_grad[96 + h] += g2 * x
-        frame_grad[112 + h] += g2 * y
-        frame_grad[128 + h] += g2 * z
+        out[v + h] += frames[f + h] * x + frames[f + 16 + h] * y + frames[f + 32 + h] * z
+        out[v + 16 + h] += frames[f + 48 + h] * x + frames[f + 64 + h] * y + frames[f + 80 + h] * z
+        out[v + 32 + h] += frames[f + 96 + h] * x + frames[f + 112 + h] * y + frames[f + 128 + h] * z
 
 
 @compiled()
-def _offset_adjoint(frame, grad, t):
-    """To t, over the offset: its gradient."""
+def _turned_adjoint(frames, f, t, out_grads, v, grads):
+    """Adds to the frame's gradient, then writes the offset's over the offset in t."""
+    f, v = f & _POSITIVE, v & _POSITIVE
     for h in range(_LANES):
-        g0, g1, g2 = grad[h], grad[16 + h], grad[32 + h]
-        t[h] = frame[h] * g0 + frame[48 + h] * g1 + frame[96 + h] * g2
-        t[16 + h] = frame[16 + h] * g0 + frame[64 + h] * g1 + frame[112 + h] * g2
-        t[32 + h] = frame[32 + h] * g0 + frame[80 + h] * g1 + frame[128 + h] * g2
+        x, y, z = t[h], t[16 + h], t[32 + h]
+        g0, g1, g2 = out_grads[v + h], out_grads[v + 16 + h], out_grads[v + 32 + h]
+        grads[f + h] += g0 * x
+        grads[f + 16 + h] += g0 * y
+        grads[f + 32 + h] += g0 * z
+        grads[f + 48 + h] += g1 * x
+        grads[f + 64 + h] += g1 * y
+        grads[f + 80 + h] += g1 * z
+        grads[f + 96 + h] += g2 * x
+        grads[f + 112 + h] += g2 * y
+        grads[f + 128 + h] += g2 * z
+    for h in range(_LANES):
+        g0, g1, g2 = out_grads[v + h], out_grads[v + 16 + h], out_grads[v + 32 + h]
+        t[h] = frames[f + h] * g0 + frames[f + 48 + h] * g1 + frames[f + 96 + h] * g2
+        t[16 + h] = frames[f + 16 + h] * g0 + frames[f + 64 + h] * g1 + frames[f + 112 + h] * g2
+        t[32 + h] = frames[f + 32 + h] * g0 + frames[f + 80 + h] * g1 + frames[f + 128 + h] * g2
 
 
 @compiled()
-def _size_adjoint(t, size_grad):
+def _size_adjoint(t, grads, s):
+    s = s & _POSITIVE
     for h in range(_LANES):
-        size_grad[h] += t[h] * t[48 + h] + t[16 + h] * t[64 + h] + t[32 + h] * t[80 + h]
+        grads[s + h] += t[h] * t[48 + h] + t[16 + h] * t[64 + h] + t[32 + h] * t[80 + h]
 
 
 @compiled()
-def _multiplier_adjoint(t, size, offset, low_grad, high_grad, b):
-    a = offset.dtype.type(1) - b
+def _multiplier_adjoint(t, c, sizes, s, offset, share, grads, low, high):
+    c, s, low, high = c & _POSITIVE, s & _POSITIVE, low & _POSITIVE, high & _POSITIVE
+    b, a = share * offset, (sizes.dtype.type(1) - share) * offset
     for h in range(_LANES):
-        g = t[h] * size[h] * offset[0]
-        low_grad[h] += a * g
-        high_grad[h] += b * g
+        grads[low + h] += a * t[c + h] * sizes[s + h]
+    for h in range(_LANES):
+        grads[high + h] += b * t[c + h] * sizes[s + h]
 
 
 @compiled()
@@ -314,10 +310,7 @@ def _prepare(bones, first, blended, blend_share, frames, lanes_joints, joints, r
     """Loads one tile: the frames of the bones and between them, the joints, the sizes."""
     _load(frames, bones, first)
     for k in range(len(blended)):
-        _blend(
-            _part(frames, blended[k, 0], _MATRIX), _part(frames, blended[k, 1], _MATRIX),
-            blend_share[k : k + 1], _part(frames, 21 + k, _MATRIX),
-        )  # fmt: skip
+        _blend(frames, blended[k, 0], blended[k, 1], blend_share[k], (_FRAMES + k) * _MATRIX)
     _load(lanes_joints, joints, first)
     _measure(lanes_joints, rest_sizes, sizes)
 
@@ -327,11 +320,10 @@ def _forward(
     joints, bones, widths, depths, blended, blend_share, joint_starts, joint_index, joint_weights, term_starts,
     terms, offsets, rest_sizes, vertices, first_tile, last_tile,
 ):  # fmt: skip
-    num = len(joint_starts) - 1
-    dtype = vertices.dtype
-    lanes_joints, sizes = np.empty(21 * _POINT, dtype), np.empty(6 * _LANES, dtype)
-    frames, t = np.empty((21 + len(blended)) * _MATRIX, dtype), np.empty(6 * _LANES, dtype)
-    wide, deep = np.empty(23 * _LANES, dtype), np.empty(23 * _LANES, dtype)
+    num, dtype = len(joint_starts) - 1, vertices.dtype
+    lanes_joints, sizes = np.empty(_JOINTS * _POINT, dtype), np.empty(6 * _LANES, dtype)
+    frames, t = np.empty((_FRAMES + len(blended)) * _MATRIX, dtype), np.empty(6 * _LANES, dtype)
+    wide, deep = np.empty(_STATIONS * _LANES, dtype), np.empty(_STATIONS * _LANES, dtype)
     out = np.empty(num * _POINT, dtype)
     for tile in range(first_tile, last_tile):
         first = tile * _LANES
@@ -340,16 +332,14 @@ def _forward(
         _load(deep, depths, first)
         out[:] = 0
         for v in range(num):
-            vertex = _part(out, v, _POINT)
             for k in range(joint_starts[v], joint_starts[v + 1]):
-                _add_weighted(vertex, _part(lanes_joints, joint_index[k], _POINT), joint_weights[k : k + 1])
+                _add_weighted(out, v * _POINT, lanes_joints, joint_index[k], joint_weights[k])
             for k in range(term_starts[v], term_starts[v + 1]):
-                frame, size, low, high = terms[k]
                 _thicken(
-                    offsets[k], _part(sizes, size, _LANES), _part(wide, low, _LANES), _part(wide, high, _LANES),
-                    _part(deep, low, _LANES), _part(deep, high, _LANES), t,
+                    offsets[k, 0], offsets[k, 1], offsets[k, 2], offsets[k, 3], sizes, terms[k, 1], wide, deep,
+                    terms[k, 2], terms[k, 3], t,
                 )  # fmt: skip
-                _add_turned(_part(frames, frame, _MATRIX), t, vertex)
+                _add_turned(frames, terms[k, 0], t, out, v * _POINT)
         _store(out, vertices, first)
 
 
@@ -358,12 +348,10 @@ def _backward(
     joints, bones, widths, depths, blended, blend_share, joint_starts, joint_index, joint_weights, term_starts,
     terms, offsets, rest_sizes, grad, grad_joints, grad_bones, grad_widths, grad_depths, first_tile, last_tile,
 ):  # fmt: skip
-    num = len(joint_starts) - 1
-    dtype = grad.dtype
-    one = blend_share.dtype.type(1)
-    lanes_joints, sizes = np.empty(21 * _POINT, dtype), np.empty(6 * _LANES, dtype)
-    frames, t = np.empty((21 + len(blended)) * _MATRIX, dtype), np.empty(6 * _LANES, dtype)
-    wide, deep = np.empty(23 * _LANES, dtype), np.empty(23 * _LANES, dtype)
+    num, dtype = len(joint_starts) - 1, grad.dtype
+    lanes_joints, sizes = np.empty(_JOINTS * _POINT, dtype), np.empty(6 * _LANES, dtype)
+    frames, t = np.empty((_FRAMES + len(blended)) * _MATRIX, dtype), np.empty(6 * _LANES, dtype)
+    wide, deep = np.empty(_STATIONS * _LANES, dtype), np.empty(_STATIONS * _LANES, dtype)
     g = np.empty(num * _POINT, dtype)
     g_joints, g_sizes, g_frames = np.empty_like(lanes_joints), np.empty_like(sizes), np.empty_like(frames)
     g_wide, g_deep = np.empty_like(wide), np.empty_like(deep)
@@ -373,43 +361,25 @@ def _backward(
         _load(wide, widths, first)
         _load(deep, depths, first)
         _load(g, grad, first)
-        g_joints[:] = 0
-        g_sizes[:] = 0
-        g_frames[:] = 0
-        g_wide[:] = 0
-        g_deep[:] = 0
+        for sums in (g_joints, g_sizes, g_frames, g_wide, g_deep):
+            sums[:] = 0
         for v in range(num):
-            vertex = _part(g, v, _POINT)
             for k in range(joint_starts[v], joint_starts[v + 1]):
-                _add_weighted(_part(g_joints, joint_index[k], _POINT), vertex, joint_weights[k : k + 1])
+                _add_weighted(g_joints, joint_index[k], g, v * _POINT, joint_weights[k])
             for k in range(term_starts[v], term_starts[v + 1]):
-                frame, size, low, high = terms[k]
-                lanes_size, share = _part(sizes, size, _LANES), offsets[k, 3]
-                _thicken(
-                    offsets[k], lanes_size, _part(wide, low, _LANES), _part(wide, high, _LANES),
-                    _part(deep, low, _LANES), _part(deep, high, _LANES), t,
-                )  # fmt: skip
-                _frame_adjoint(vertex, t, _part(g_frames, frame, _MATRIX))
-                _offset_adjoint(_part(frames, frame, _MATRIX), vertex, t)
-                _size_adjoint(t, _part(g_sizes, size, _LANES))
-                _multiplier_adjoint(
-                    t[:16], lanes_size, offsets[k, 0:1], _part(g_wide, low, _LANES), _part(g_wide, high, _LANES),
-                    share,
-                )  # fmt: skip
-                _multiplier_adjoint(
-                    t[32:48], lanes_size, offsets[k, 2:3], _part(g_deep, low, _LANES),
-                    _part(g_deep, high, _LANES), share,
-                )  # fmt: skip
+                x, y, z, share = offsets[k, 0], offsets[k, 1], offsets[k, 2], offsets[k, 3]
+                frame, size, low, high = terms[k, 0], terms[k, 1], terms[k, 2], terms[k, 3]
+                _thicken(x, y, z, share, sizes, size, wide, deep, low, high, t)
+                _turned_adjoint(frames, frame, t, g, v * _POINT, g_frames)
+                _size_adjoint(t, g_sizes, size)
+                _multiplier_adjoint(t, 0, sizes, size, x, share, g_wide, low, high)
+                _multiplier_adjoint(t, 2 * _LANES, sizes, size, z, share, g_deep, low, high)
         _measure_adjoint(lanes_joints, rest_sizes, g_sizes, g_joints, t)
         for k in range(len(blended)):
-            share = blend_share[k : k + 1]
-            low, high = blended[k, 0], blended[k, 1]
-            _blend_adjoint(
-                _part(frames, low, _MATRIX), _part(frames, high, _MATRIX), share,
-                _part(g_frames, 21 + k, _MATRIX), t,
-            )  # fmt: skip
-            _add_columns(_part(g_frames, low, _MATRIX), t, one - share)
-            _add_columns(_part(g_frames, high, _MATRIX), t, share)
+            p, q, share = blended[k, 0], blended[k, 1], blend_share[k]
+            _blend_adjoint(frames, g_frames, p, q, share, (_FRAMES + k) * _MATRIX, t)
+            _add_columns(g_frames, p, t, blend_share.dtype.type(1) - share)
+            _add_columns(g_frames, q, t, share)
         _store(g_joints, grad_joints, first)
         _store(g_frames, grad_bones, first)
         _store(g_wide, grad_widths, first)
