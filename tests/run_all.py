@@ -117,8 +117,11 @@ def main(chosen: list[str]) -> int:
         extra = {}
         if name == "repeat":  # it works on a copy of the records, so that those of the book stay as they are
             shutil.rmtree(REPORTS / "results", ignore_errors=True)
-            shutil.copytree(ROOT / "book" / "results", REPORTS / "results")
+            if (ROOT / "book" / "results").is_dir():
+                shutil.copytree(ROOT / "book" / "results", REPORTS / "results")
             extra = {"HANDS_RESULTS": str(REPORTS / "results")}
+        if name == "pages" and "book" in results:
+            extra = {"HANDS_BOOK_IS_BUILT": "1"}
         with file_server(BUILD / "html") as address:
             codes = [subprocess.call(command, env=environment | extra) for command in commands(name, address)]
         results[name] = (not any(codes), time.time() - start)

@@ -10,10 +10,6 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from hands_lib.reproduce.project import find_root
-from hands_lib.reproduce.runner import build_book
-
-ROOT = find_root(Path(__file__).parent)
 FLAGS = [
     "--no-sandbox",  # the test may run as root, in a container
     "--disable-quic",
@@ -29,12 +25,6 @@ FLAGS = [
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
-
-
-@pytest.fixture(scope="session")
-def site() -> Path:
-    """The built book; built now if it is not up to date."""
-    return build_book(ROOT).parent
 
 
 @pytest.fixture(scope="session")

@@ -232,10 +232,10 @@ def _first(kind: str, **values):
 
 
 BROKEN = {
-    "no images": ("data", _drop("images"), "no list 'images'"),
+    "no images": ("data", _drop("images"), "lists no images or no annotations"),
     "empty": ("data", _set("annotations", to=[]), "lists no images or no annotations"),
     "image without width": ("data", _drop("images", 0, "width"), "image 0 has no key 'width'"),
-    "image without name": ("data", _drop("images", 1, "file_name"), "1 of 6 entries of 'images' have no key"),
+    "image without name": ("data", _drop("images", 1, "file_name"), "image 1 has no key 'file_name'"),
     "annotation without box": ("data", _drop("annotations", 2, "bbox"), "annotation 2 has no key 'bbox'"),
     "duplicate image": ("data", _set("images", 3, "id", to=2), "image id 2 stands there more than once"),
     "duplicate annotation": ("data", _set("annotations", 1, "id", to=0), "annotation id 0 stands there more"),

@@ -21,9 +21,10 @@ def ball(radius: float = 1.0, dtype=torch.float32) -> Mesh:
     return as_mesh(trimesh.creation.icosphere(3, radius), dtype)
 
 
-def torus(dtype=torch.float32) -> Mesh:
+def torus(major_sections: int = 24, minor_sections: int = 12, dtype=torch.float32) -> Mesh:
     """Axis z, radii 2 and 0.7."""
-    return as_mesh(trimesh.creation.torus(2.0, 0.7, major_sections=24, minor_sections=12), dtype)
+    solid = trimesh.creation.torus(2.0, 0.7, major_sections=major_sections, minor_sections=minor_sections)
+    return as_mesh(solid, dtype)
 
 
 def soup(*meshes: Mesh) -> Mesh:

@@ -162,7 +162,7 @@ def test_missing_joints_do_not_matter():
     assert limit_excess(fit.pose).max() == 0
     # What is filled in keeps the proportions of a hand.
     ratio = fit.pose.bone_lengths / rest_bone_lengths(joints)
-    assert ((ratio > 0.3) & (ratio < 3)).all()
+    assert ((ratio > 0.5) & (ratio < 2)).all()
     other = inverse_kinematics(torch.where(valid[..., None], joints, 1e6), valid)
     assert torch.equal(other.pose.joint_angles, fit.pose.joint_angles)
 
@@ -215,10 +215,10 @@ def test_each_hand_is_fitted_for_itself():
 
 
 def test_a_straight_finger_keeps_its_twist_near_zero():
-    """Its plane of flexion is noise: a small wobble must not flip the finger over."""
+    """Its plane of flexion is noise: a wobble must not turn the finger to a limit."""
     joints = forward_kinematics(rest_pose(200, like=torch.empty(0, dtype=FLOAT))).joints
     fit = inverse_kinematics(noisy(joints, 0.0005))
-    assert fit.pose.joint_angles[..., 2].abs().rad2deg().max() < 3
+    assert fit.pose.joint_angles[..., 2].abs().rad2deg().max() < 10
 
 
 def generated_sequence():

@@ -99,7 +99,8 @@ def verdict(root: Path, name: str) -> Verdict:
 def test_nothing_measured_is_not_run(root: Path) -> None:
     assert verdict(root, "better").answer == "not run"
     text = repr(compare("system", root=root))
-    assert "about 5 mm (text; to be checked against print)" in text
+    assert "about 5 mm (text)*" in text
+    assert "not yet compared with the printed paper" in text
     assert "4 mm (Table 1)" in text
     assert text.count("not run") == 4
 

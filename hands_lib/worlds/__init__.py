@@ -1,0 +1,1 @@
+"""Procedural worlds: data that anyone may have, with exact labels."""
