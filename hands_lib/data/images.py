@@ -3,6 +3,7 @@
 Units   8-bit RGB, rows from the top, columns from the left
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,23 @@ def read_image(path: Path, width: int, height: int) -> UInt8[Tensor, "height wid
         ) from None
     except UnidentifiedImageError:
         raise DataError(f"{path} is not an image: unpack it again") from None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except DataError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be decoded ({error}): unpack it again") from None
     return torch.from_numpy(pixels)
+
+
+def missing_files(paths: Iterable[Path]) -> list[bool]:
+    """Whether each file is missing. Every folder is listed once: a release has a million photographs."""
+    there: dict[Path, frozenset[str]] = {}
+    missing = []
+    for path in paths:
+        folder = path.parent
+        if folder not in there:
+            try:
+                there[folder] = frozenset(entry.name for entry in folder.iterdir())
+            except OSError:
+                there[folder] = frozenset()
+        missing.append(path.name not in there[folder])
+    return missing

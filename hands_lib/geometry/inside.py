@@ -182,8 +182,9 @@ def _grid_torch(axes: Tensor, vertices: Tensor, faces: Tensor) -> Tensor:
     axes = axes.double()
     corners = vertices.double()[:, faces]
     lower, upper = corners.amin(dim=2), corners.amax(dim=2)
-    first = [torch.searchsorted(axes[:, k], lower[..., k].contiguous()).flatten() for k in (0, 1)]
-    end = [torch.searchsorted(axes[:, k], upper[..., k].contiguous(), right=True).flatten() for k in (0, 1)]
+    planes = axes[:, 0].contiguous(), axes[:, 1].contiguous()
+    first = [torch.searchsorted(planes[k], lower[..., k].contiguous()).flatten() for k in (0, 1)]
+    end = [torch.searchsorted(planes[k], upper[..., k].contiguous(), right=True).flatten() for k in (0, 1)]
     width = end[1] - first[1]
     count = (end[0] - first[0]) * width
     which = torch.repeat_interleave(count)

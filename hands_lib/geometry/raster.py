@@ -137,7 +137,8 @@ def _search_numba(homogeneous, depths, faces, camera, near, dtype):
     arrays = [tensor.contiguous().numpy() for tensor in (homogeneous, depths, faces)]
     results = [tensor.numpy() for tensor in (face, barycentrics, depth)]
     # A single large image is shared out by bands of rows, each of which goes through all faces.
-    bands = 4 if num_images < 4 and face[0].numel() > 20_000 else 1
+    num_pixels = camera.height * camera.width
+    bands = 4 if num_images < 4 and num_pixels > 20_000 else 1
 
     def fill(start: int, stop: int) -> None:
         zbuffer.z_buffer(start, stop, bands, *arrays, float(near), *results)
@@ -169,7 +170,7 @@ def _search_torch(homogeneous, depths, faces, camera, near, dtype):
     step = torch.arange(len(which), device=device) - (count.cumsum(0) - count)[which]
     u = first[which, 0] + step % extent[which, 0]
     v = first[which, 1] + step // extent[which, 0]
-    sides = _sides(a, b, c)
+    sides = dense.edge_vectors(a, b, c)
     sides = [side[which, 0] * u + (side[which, 1] * v + side[which, 2]) for side in sides]
     total = sides[0] + sides[1] + sides[2]
     z = corner_depths[which]
@@ -187,27 +188,12 @@ def _search_torch(homogeneous, depths, faces, camera, near, dtype):
     return (face,)
 
 
-def _sides(a: Tensor, b: Tensor, c: Tensor) -> list[Tensor]:
-    """Edge vectors of faces with the homogeneous corners a, b, c (see `kernels.zbuffer`)."""
-    return [
-        torch.stack(
-            [
-                p[..., 1] * q[..., 2] - p[..., 2] * q[..., 1],
-                p[..., 2] * q[..., 0] - p[..., 0] * q[..., 2],
-                p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0],
-            ],
-            dim=-1,
-        )
-        for p, q in ((b, c), (c, a), (a, b))
-    ]
-
-
 def _measure(homogeneous, depths, faces, face, dtype):
     """Barycentrics and depth of the given face at each pixel, with their gradients."""
     foreground = face >= 0
     image, v, u = foreground.nonzero(as_tuple=True)
     corner = faces[face[foreground]]
-    sides = _sides(*homogeneous[image[:, None], corner].unbind(dim=1))
+    sides = dense.edge_vectors(*homogeneous[image[:, None], corner].unbind(dim=1))
     sides = torch.stack([side[:, 0] * u + (side[:, 1] * v + side[:, 2]) for side in sides], dim=1)
     weights = sides / sides.sum(dim=1, keepdim=True)
     z = (weights * depths[image[:, None], corner]).sum(dim=1)

@@ -84,7 +84,9 @@ def inverse_kinematics(
     if valid.shape != joints.shape[:-1]:
         raise ValueError(f"valid must have shape {tuple(joints.shape[:-1])}, but has {tuple(valid.shape)}")
     if bone_lengths is not None and bone_lengths.shape not in ((5, 4), (*batch, 5, 4)):
-        raise ValueError(f"bone_lengths must have shape (5, 4), also per hand, not {tuple(bone_lengths.shape)}")
+        raise ValueError(
+            f"bone_lengths must have shape (5, 4), also per hand, not {tuple(bone_lengths.shape)}"
+        )
     joints, valid = joints.reshape(-1, 21, 3), valid.reshape(-1, 21)
     if bone_lengths is not None:
         bone_lengths = bone_lengths.to(joints).expand(*batch, 5, 4).reshape(-1, 5, 4)
@@ -96,7 +98,9 @@ def inverse_kinematics(
     rest_lengths = rest_bone_lengths(joints)
     base_valid = valid[:, _BASE_JOINTS]
     # The hand's size; everything below works in this unit, so that damping means the same for every hand.
-    measured = (metacarpals.norm(dim=-1) * base_valid).sum(dim=1) / (rest_lengths[:, 0] * base_valid).sum(dim=1)
+    measured = (metacarpals.norm(dim=-1) * base_valid).sum(dim=1) / (rest_lengths[:, 0] * base_valid).sum(
+        dim=1
+    )
     size = (measured * rest_lengths[:, 0].mean())[:, None, None]
     target = (joints - wrist) / size
     lengths = rest_lengths / rest_lengths[:, 0].mean() if bone_lengths is None else bone_lengths / size
@@ -171,7 +175,8 @@ def _palm_rotation(metacarpals: Tensor, valid: Tensor) -> Tensor:
 
 
 def _fill_missing(target: Tensor, valid: Tensor, rotation: Tensor, lengths: Tensor) -> Tensor:
-    """Start values for missing joints: rest palm, straight between or beyond the neighbours of a digit."""
+    """Start values for missing joints: the rest palm; the elbow of a finger that bends to its next given
+    joint; the straight continuation where none is given."""
     if bool(valid.all()):
         return target
     lengths = lengths.expand(len(target), 5, 4)
@@ -180,12 +185,20 @@ def _fill_missing(target: Tensor, valid: Tensor, rotation: Tensor, lengths: Tens
     straight = (rotation[:, None] @ DIGIT_FRAMES.to(target))[..., 1]
     chain = [torch.where(valid[:, :, :1], digits[:, :, 0], rest_metacarpal * lengths[..., :1])]
     for joint in range(1, 4):
-        previous = chain[-1]
-        position = previous + straight * lengths[..., joint, None]
+        previous, near = chain[-1], lengths[..., joint, None]
+        position = previous + straight * near
         for later in range(3, joint, -1):  # the nearest later neighbour has the last word
-            share = lengths[..., joint] / lengths[..., joint : later + 1].sum(dim=-1)
-            between = torch.lerp(previous, digits[:, :, later], share[..., None])
-            position = torch.where(valid[:, :, later, None], between, position)
+            far = lengths[..., joint + 1 : later + 1].sum(dim=-1, keepdim=True)
+            chord = digits[:, :, later] - previous
+            distance = chord.norm(dim=-1, keepdim=True)
+            chord = torch.nn.functional.normalize(chord, dim=-1)
+            # The triangle with these two sides where there is one, else a point between in their proportion.
+            along = (near.square() - far.square() + distance.square()) / (2 * distance).clamp(min=1e-6)
+            along = torch.where(along.abs() < near, along, distance * near / (near + far))
+            height = (near.square() - along.square()).clamp(min=0).sqrt() * (distance < near + far)
+            outwards = straight - (straight * chord).sum(dim=-1, keepdim=True) * chord
+            elbow = previous + along * chord + height * torch.nn.functional.normalize(outwards, dim=-1)
+            position = torch.where(valid[:, :, later, None], elbow, position)
         chain.append(torch.where(valid[:, :, joint, None], digits[:, :, joint], position))
         straight = torch.nn.functional.normalize(chain[-1] - previous, dim=-1)
     return torch.cat([target[:, :1], torch.stack(chain, dim=2).flatten(1, 2)], dim=1)

@@ -5,8 +5,8 @@ Frame   the world, moved so that the given wrist is the origin
 
 1. Damped Gauss-Newton (Levenberg-Marquardt) on the squared distances of all joints, plus a weak prior against
    base twist and against bends that a hinge has not. Angles at a limit are left out while they push outwards
-   (an active set), steps are clamped to the box. Digits meet only in the root's six unknowns, so their blocks
-   are eliminated first (a Schur complement): per hand five 14x14 systems and one 6x6.
+   (an active set); what would leave the box in a step stops at its wall. Digits meet only in the root's six
+   unknowns, so their blocks are eliminated first (a Schur complement): per hand five 14x14 systems, one 6x6.
 2. Polish. Where the joints can be met exactly from there, the prior lets go. Elsewhere it stays: a twist
    would wander through its whole range for a hundredth of a millimetre and jump between frames of a sequence.
 """
@@ -23,6 +23,8 @@ from hands_lib.structures import HandPose, TensorFields
 
 _HINGE_WEIGHT = 7e-4  # of squared bends that a hinge has not, against squared distances in units of the hand
 _NEARLY_MET, _MET = 1e-4, 1e-9  # squared distance of all joints: worth trying to meet exactly; met
+_LIGHT_DAMPING = 1e-2
+_MISSING_WEIGHT = 0.02  # keeps a missing joint near its guess, while the others decide
 _UNKNOWNS = 14  # of a digit: 2 palm angles, 8 joint angles (the distal twist is none), 4 lengths
 
 
@@ -94,11 +96,12 @@ def refine_pose(
 ) -> FitState:
     """The state after at most `num_steps` steps; never farther from the target than before.
 
-    `weights` are 1 for a given joint and 0 for a missing one. Equal bounds hold an unknown, as with given
-    bone lengths.
+    `weights` are 1 for a given joint and 0 for a missing one, whose row of `target` is a guess. Equal bounds
+    hold an unknown, as with given bone lengths.
     """
     num_polishing = num_steps // 3
-    refined = _refine(state, target, weights, lower, upper, num_steps - num_polishing, _HINGE_WEIGHT)
+    held_back = weights.clamp(min=_MISSING_WEIGHT)
+    refined = _refine(state, target, held_back, lower, upper, num_steps - num_polishing, _HINGE_WEIGHT)
     refined = _polish(refined, target, weights, lower, upper, num_polishing)
     # The prior may have cost a little more distance than the steps gained.
     better = _squared_distance(refined, target, weights) < _squared_distance(state, target, weights)
@@ -126,7 +129,7 @@ def _refine(
     upper: Tensor,
     num_steps: int,
     hinge_weight: float,
-    enough: float = 1e-3,
+    enough: float = 1e-2,
 ) -> FitState:
     """Levenberg-Marquardt within the box on squared distance plus weighted squared bends and twists.
 
@@ -151,7 +154,9 @@ def _refine(
         trial_cost = cost_of(trial, goal, weight)
         better = trial_cost < cost  # false for a step that is not a number
         now = _chosen(better, trial, now)
-        going = ~(trial_cost <= exact) & torch.where(better, cost - trial_cost > enough * cost, damping < 10)
+        # A short, heavily damped step gains little without being near the end.
+        slow = (cost - trial_cost < enough * cost) & (damping < _LIGHT_DAMPING)
+        going = ~(trial_cost <= exact) & torch.where(better, ~slow, damping < 1e3)
         cost = torch.where(better, trial_cost, cost)
         damping = (damping * torch.where(better, 0.1, 10.0)).clamp(min=10 * eps)
         result.rotation[rows], result.translation[rows], result.digits[rows] = vars(now).values()
@@ -195,18 +200,31 @@ def _step(
     root = root + torch.diag_embed(damping[:, None].expand(-1, 6))
     root_gradient = root_gradient + torch.nn.functional.pad(residual[:, 0] * weights[:, :1], (3, 0))
 
+    def solve(held, moves):
+        """Steps of a digit's unknowns and of the root where the held ones make the given moves."""
+        free = (~held).to(target)
+        matrix = block * (free[..., None] * free[..., None, :])
+        matrix = matrix + torch.diag_embed(damping[:, None, None] + prior + held.to(target))
+        pull = (own[..., None] + block @ moves[..., None]) * free[..., None]
+        coupled = coupling * free[..., None]
+        factor, _ = torch.linalg.cholesky_ex(matrix)
+        solved = torch.cholesky_solve(torch.cat([pull, coupled], dim=-1), factor)
+        solved_pull, solved_coupling = solved[..., :1], solved[..., 1:]
+        reduced = root - (coupled.mT @ solved_coupling).sum(dim=1)
+        root_pull = (
+            root_gradient + (coupling.mT @ moves[..., None] - coupled.mT @ solved_pull).sum(dim=1)[..., 0]
+        )
+        root_step = -torch.linalg.solve_ex(reduced, root_pull)[0]
+        step = -(solved_pull + solved_coupling @ root_step[:, None, :, None])[..., 0]
+        return torch.where(held, moves, step), root_step
+
     held = (low >= high) | ((now.digits <= low) & (own > 0)) | ((now.digits >= high) & (own < 0))
-    free = (~held).to(target)
-    block = block * (free[..., None] * free[..., None, :])
-    block = block + torch.diag_embed(damping[:, None, None] + prior + held.to(target))
-    pull, coupling = (own * free)[..., None], coupling * free[..., None]
-    factor, _ = torch.linalg.cholesky_ex(block)
-    solved = torch.cholesky_solve(torch.cat([pull, coupling], dim=-1), factor)
-    solved_pull, solved_coupling = solved[..., :1], solved[..., 1:]
-    root = root - (coupling.mT @ solved_coupling).sum(dim=1)
-    root_pull = root_gradient - (coupling.mT @ solved_pull).sum(dim=1)[..., 0]
-    root_step = -torch.linalg.solve_ex(root, root_pull)[0]
-    own_step = -(solved_pull + solved_coupling @ root_step[:, None, :, None])[..., 0]
+    own_step, root_step = solve(held, torch.zeros_like(own))
+    # What would leave the box stops at its wall; the others take the step that is best given that.
+    reached = now.digits + own_step
+    stopped = reached.clamp(low, high) - now.digits
+    held = held | (reached < low) | (reached > high)
+    own_step, root_step = solve(held, torch.where(held, stopped, 0.0))
     return FitState(
         axis_angle_to_matrix(root_step[:, :3]) @ now.rotation,
         now.translation + root_step[:, 3:],

@@ -194,7 +194,11 @@ def execute(
                 log_output=False,
                 execution_timeout=timeout,
                 # else ipykernel warns that other users of the machine could listen
-                config=Config(KernelManager=Config(transport_encryption="required")),
+                config=Config(
+                    KernelManager=Config(transport_encryption="required"),
+                    # a kernel that is stopped after a failing cell would talk into our report
+                    NotebookClient=Config(extra_arguments=["--log-level=50"]),
+                ),
             )
     except Exception as error:  # whatever happened in the kernel belongs in one report
         report = None

@@ -12,7 +12,7 @@ data set and protocol:
 import html
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -39,12 +39,13 @@ Answer = Literal["reproduced", "not reproduced", "inconclusive", "not run"]
 
 @dataclass(frozen=True)
 class HtmlTable:
-    """A table with caption and header cells that a notebook, a page and a terminal can show."""
+    """A table with caption, header cells and notes that a notebook, a page and a terminal can show."""
 
     caption: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     empty: str = "nothing yet"
+    notes: Sequence[str] = ()
 
     def _repr_html_(self) -> str:
         def cells(texts: Sequence[str], opening: str) -> str:
@@ -54,19 +55,22 @@ class HtmlTable:
         lines = [cells(row[:1], 'th scope="row"') + cells(row[1:], "td") for row in self.rows]
         lines = lines or [f'<td colspan="{len(self.head)}">{html.escape(self.empty)}</td>']
         body = "".join(f"<tr>{line}</tr>" for line in lines)
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
         # tabindex: a wide table scrolls, and must do so from the keyboard too
         label = html.escape(self.caption, quote=True)
         return (
             f'<div class="hands-table" role="region" tabindex="0" aria-label="{label}"><table>'
             f"<caption>{html.escape(self.caption)}</caption>"
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}</div>"
         )
 
     def __repr__(self) -> str:
         rows = [list(self.head), *map(list, self.rows)]
         widths = [max(len(row[i]) for row in rows) for i in range(len(self.head))]
         lines = ["  ".join(t.ljust(w) for t, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-        return "\n".join([self.caption, lines[0], "-" * sum(widths), *(lines[1:] or [self.empty])])
+        return "\n".join(
+            [self.caption, lines[0], "-" * sum(widths), *(lines[1:] or [self.empty]), *self.notes]
+        )
 
 
 @dataclass(frozen=True)
@@ -206,38 +210,40 @@ def judge(claim: Claim, records: Sequence[RunRecord]) -> list[Verdict]:
 
 # --- tables --------------------------------------------------------------------------------------------
 
-HEAD = ("row", "metric", "published", "measured", "runs", "data set and protocol")
+HEAD = ("row", "metric", "published", "measured", "runs")
 
 
 def _measured_lines(
-    row: str, metric: str, published: str, records: Sequence[RunRecord]
+    row: str, metric: str, published: str, records: Sequence[RunRecord], sources: list[str]
 ) -> list[tuple[str, ...]]:
+    """Lines of one cell, one for each data set and protocol, whose notes are added to `sources`."""
     own = [r for r in records if r.variant == row and metric in r.metrics]
     smoke = [r for r in own if r.profile == "smoke"]
     lines = []
     for (profile, dataset, version, protocol), group in _groups([*_largest(own), *smoke]).items():
+        source = f"{dataset} {version}; {protocol}"
+        if source not in sources:
+            sources.append(source)
         units = {r.metrics[metric].unit for r in group}
         unit = "" if units == {"1"} else " " + " / ".join(sorted(units))
         number = _spread(list(_values(group, row, metric).values())) + unit
         number += " (smoke)" if profile == "smoke" else ""
-        size = "smoke run, not a result" if profile == "smoke" else f"{profile} profile"
-        count = len({r.seed for r in group})
-        runs = f"{count} seed{'s' if count > 1 else ''}, {size}"
-        lines.append((row, metric, published, number, runs, f"{dataset} {version}; {protocol}"))
-    return lines or [(row, metric, published, "not run", "", "")]
+        runs = f"{profile}, n = {len({r.seed for r in group})} [{sources.index(source) + 1}]"
+        lines.append((row, metric, published, number, runs))
+    return lines or [(row, metric, published, "not run", "")]
 
 
 def _cell_text(cell: Cell) -> str:
     unit = "" if cell.unit == "1" else f" {cell.unit}"
-    check = "" if cell.verified else "; to be checked against print"
-    return f"{cell.text}{unit} ({cell.where}{check})"
+    return f"{cell.text}{unit} ({cell.where}){'' if cell.verified else '*'}"
 
 
 def compare_table(published: Published, name: str, records: Sequence[RunRecord]) -> HtmlTable:
     """One published table with the measured numbers beside it; what was measured beyond it comes after it."""
     table = published.tables[name]
     own = [r for r in records if r.table == name]
-    lines = []
+    lines: list[tuple[str, ...]] = []
+    sources: list[str] = []
     for cell in table.cells:
         for record in own:
             measured = record.metrics.get(cell.metric)
@@ -246,12 +252,17 @@ def compare_table(published: Published, name: str, records: Sequence[RunRecord])
                     f"{published.slug}/{record.file_name}: {cell.metric} is in {measured.unit}, "
                     f"the published number in {cell.unit}: record it in {cell.unit}"
                 )
-        lines += _measured_lines(cell.row, cell.metric, _cell_text(cell), own)
+        lines += _measured_lines(cell.row, cell.metric, _cell_text(cell), own, sources)
     known = {(cell.row, cell.metric) for cell in table.cells}
-    extra = sorted({(r.variant, m) for r in own for m in r.metrics} - known)
-    for row, metric in extra:
-        lines += _measured_lines(row, metric, "-", own)
-    return HtmlTable(f"{table.title}: published and measured", HEAD, lines)
+    for row, metric in sorted({(r.variant, m) for r in own for m in r.metrics} - known):
+        lines += _measured_lines(row, metric, "-", own, sources)
+    notes = [f"[{i}] {source}" for i, source in enumerate(sources, 1)]
+    if any("(smoke)" in line[3] for line in lines):
+        notes.append("smoke: a short run that shows that the chapter works; not a result")
+    if not all(cell.verified for cell in table.cells):
+        notes.append("* typed from a copy of the text; not yet compared with the printed paper")
+    caption = f"{table.title}: published and measured (mean ± standard deviation over n seeds)"
+    return HtmlTable(caption, HEAD, lines, notes=notes)
 
 
 def claims_table(published: Published, records: Sequence[RunRecord], table: str | None = None) -> HtmlTable:
@@ -294,7 +305,7 @@ def results_page(root: Path | None = None) -> Page:
         shown = [compare_table(published, name, records) for name in published.tables]
         if published.claims:
             shown.append(claims_table(published, records))
-        tables += [HtmlTable(prefix + t.caption, t.head, t.rows, t.empty) for t in shown]
+        tables += [replace(t, caption=prefix + t.caption) for t in shown]
     return Page(tables)
 
 

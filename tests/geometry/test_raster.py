@@ -310,7 +310,7 @@ def test_bad_meshes_and_near_planes_are_refused_by_name():
     with pytest.raises(GeometryError, match="names vertex 8"):
         rasterize(Mesh(mesh.vertices, mesh.faces + 1), camera)
     with pytest.raises(GeometryError, match="not at -1"):
-        rasterize(mesh, camera, near=-1)
+        rasterize(mesh, camera, near=-1.0)
     with pytest.raises(GeometryError, match='"exact" or "pixel"'):
         vertex_visibility(mesh, camera, "vague")
 

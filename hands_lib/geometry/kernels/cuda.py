@@ -96,7 +96,14 @@ def _launch(kernel, points: Tensor, table: Tensor, num_faces: int) -> Int[Tensor
     block = 512 if batch * num_points >= 1 << 17 else 128
     if result.numel():
         kernel[(triton.cdiv(num_points, block), batch)](
-            points.contiguous(), table.contiguous(), result, num_points, num_faces, BLOCK=block, num_warps=4
+            points.contiguous(),
+            table.contiguous(),
+            result,
+            num_points,
+            num_faces,
+            BLOCK=block,
+            num_warps=4,
+            enable_fp_fusion=True,
         )
     return result.long()
 

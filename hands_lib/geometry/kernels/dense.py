@@ -127,6 +127,24 @@ def winding_numbers(
     return torch.cat(found, dim=1)
 
 
+def edge_vectors(a: Tensor, b: Tensor, c: Tensor) -> list[Tensor]:
+    """Cross products of the homogeneous corners of faces, opposite a, b and c (see `zbuffer`).
+
+    Written out, because `torch.linalg.cross` may round differently from the compiled loops.
+    """
+    return [
+        torch.stack(
+            [
+                p[..., 1] * q[..., 2] - p[..., 2] * q[..., 1],
+                p[..., 2] * q[..., 0] - p[..., 0] * q[..., 2],
+                p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0],
+            ],
+            dim=-1,
+        )
+        for p, q in ((b, c), (c, a), (a, b))
+    ]
+
+
 def occluded(
     rays: Float[Tensor, "batch point 3"],
     ray_depths: Float[Tensor, "batch point"],
@@ -140,16 +158,20 @@ def occluded(
     """Whether a face stands between the camera and each point: `zbuffer.occluded`, pair by pair."""
     faces = faces.long()
     a, b, c = homogeneous[:, None, faces].unbind(dim=3)
-    edges = [torch.linalg.cross(*pair) for pair in ((b, c), (c, a), (a, b))]
+    edges = edge_vectors(a, b, c)
     size = max(1, CHUNK // (len(faces) * max(1, len(rays))))
     found = []
     for ray, depth, owner in zip(
         rays.split(size, 1), ray_depths.split(size, 1), owners.split(size), strict=True
     ):
-        sides = torch.stack([(ray[:, :, None] * edge).sum(dim=-1) for edge in edges], dim=-1)
-        total = sides.sum(dim=-1)
+        x, y, w = ray[:, :, None].unbind(dim=-1)
+        sides = [x * edge[..., 0] + y * edge[..., 1] + w * edge[..., 2] for edge in edges]
+        total = sides[0] + sides[1] + sides[2]
+        z = depths[:, None, faces].unbind(dim=-1)
+        face_depth = sides[0] * z[0] + sides[1] * z[1] + sides[2] * z[2]
+        sides = torch.stack(sides, dim=-1)
         met = ((sides >= 0).all(dim=-1) | (sides <= 0).all(dim=-1)) & (total != 0)
-        face_depth = (sides * depths[:, None, faces]).sum(dim=-1) / total.where(met, 1)
+        face_depth = face_depth / total.where(met, 1)
         between = (face_depth > near) & (face_depth < depth[..., None] * (1 - slack))
         own = (owner[:, None, None] == faces).any(dim=-1)
         found.append((met & between & ~own).any(dim=-1))

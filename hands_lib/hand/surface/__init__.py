@@ -14,7 +14,6 @@ The tip joints lie inside the surface, 1.6 mm before its end on a hand of the re
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -65,14 +64,14 @@ class HandShape(TensorFields):
     palm_depth: Float[Tensor, "*batch 3"]
 
     @classmethod
-    def rest(cls, *batch: int, like: Tensor | None = None) -> Self:
+    def rest(cls, *batch: int, like: Tensor | None = None) -> "HandShape":
         """All ones, in the dtype and on the device of `like`."""
         options = {} if like is None else {"dtype": like.dtype, "device": like.device}
         digits, palm = (*batch, 5, DIGIT_STATIONS), (*batch, PALM_STATIONS)
         return cls(*(torch.ones(shape, **options) for shape in (digits, digits, palm, palm)))
 
     @classmethod
-    def thin(cls, *batch: int, like: Tensor | None = None) -> Self:
+    def thin(cls, *batch: int, like: Tensor | None = None) -> "HandShape":
         """Fingers 15 % thinner. The paper chose its fingers thin on purpose (Sec. III-B), so that what counts
         as an intersection surely is one; by how much it does not say."""
         rest = cls.rest(*batch, like=like)
@@ -99,7 +98,7 @@ def hand_surface(skeleton: Skeleton, shape: HandShape | None = None, detail: Det
     bones = torch.cat(
         [skeleton.root_rotation[..., None, :, :], skeleton.bone_rotations.flatten(-4, -3)], dim=-3
     )
-    shape = shape or HandShape.rest(like=like)
+    shape = HandShape.rest(like=like) if shape is None else shape
     batch = torch.broadcast_shapes(like.shape[:-2], shape.palm_width.shape[:-1])
     widths, depths = (
         torch.cat([digits.flatten(-2), palm], dim=-1).expand(*batch, -1)

@@ -1,14 +1,13 @@
 """Vertices from a skeleton on the CPU, and their adjoint: the sum of `evaluation`, compiled with Numba.
 
-Sixteen hands go side by side through every step, one in each lane of the vector registers, so that a step is a
-few instructions for all of them. All arrays of such a tile are flat, with the lanes innermost, and the loops
-over lanes are short and read from few arrays: only then does the compiler vectorise them. A last tile that is
-not full repeats its last hand.
+Sixteen hands go side by side through every step, one in each lane of the vector registers, so that a step
+is a few instructions for all of them. All arrays of such a tile are flat, with the lanes innermost, and the
+loops over lanes are short and read from few arrays: only then does the compiler vectorise them. A last tile
+that is not full repeats its last hand.
 
 A second derivative is asked of plain torch: the backward pass then differentiates `evaluation`.
 """
 
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -29,57 +28,41 @@ _GRAIN = 4  # tiles worth a thread of their own
 _JOINTS, _FRAMES, _STATIONS = 21, 21, 23
 
 
-@dataclass(frozen=True)
-class _Tables:
-    """The template as the loops read it: what belongs to vertex v lies between starts[v] and starts[v + 1], and
-    every index is that of a tile's flat array."""
-
-    blended: NDArray
-    blend_share: NDArray
-    joint_starts: NDArray
-    joints: NDArray
-    joint_weights: NDArray
-    term_starts: NDArray
-    terms: NDArray
-    """frame, size, lower station, upper station"""
-    offsets: NDArray
-    """x, y, z, share of the upper station"""
-    rest_sizes: NDArray
-
-    def arguments(self) -> tuple[NDArray, ...]:
-        return (
-            self.blended, self.blend_share, self.joint_starts, self.joints, self.joint_weights,
-            self.term_starts, self.terms, self.offsets, self.rest_sizes,
-        )  # fmt: skip
-
-
 @cache
-def _tables(parameters: SurfaceParameters, dtype: torch.dtype) -> _Tables:
+def _tables(parameters: SurfaceParameters, dtype: torch.dtype) -> tuple[NDArray, ...]:
+    """The template as the loops read it, in the order of their arguments.
+
+    What belongs to vertex v lies between starts[v] and starts[v + 1]; indices are those of a tile's flat
+    arrays; terms with the same thickness share a row of it.
+    """
     full = template(parameters)
     floats = {torch.float32: np.float32, torch.float64: np.float64}[dtype]
     weights = full.joint_weights.numpy()
     vertex, joint = np.nonzero(weights)
     used = (full.offset != 0).any(dim=-1).numpy()
-    terms = torch.cat([full.frame[..., None], full.size[..., None], full.station], dim=-1).numpy()
-    offsets = torch.cat([full.offset, full.station_share[..., None]], dim=-1).numpy()
+    stations = torch.cat([full.size[..., None], full.station, full.station_share[..., None]], dim=-1).numpy()
+    thickness, row = np.unique(stations[used], axis=0, return_inverse=True)
+    terms = np.stack([full.frame.numpy()[used] * _MATRIX, row.ravel() * _POINT], axis=-1)
 
     def starts(counts):
         return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
-    return _Tables(
+    return (
         full.blended.numpy() * _MATRIX, full.blend_share.numpy().astype(floats),
-        starts(np.bincount(vertex, minlength=len(weights))), joint * _POINT, weights[vertex, joint].astype(floats),
-        starts(used.sum(axis=1)), terms[used] * [_MATRIX, _LANES, _LANES, _LANES], offsets[used].astype(floats),
+        thickness[:, :3].astype(np.int64) * _LANES, thickness[:, 3].astype(floats),
         full.rest_sizes.numpy().astype(floats),
+        starts(np.bincount(vertex, minlength=len(weights))), joint * _POINT,
+        weights[vertex, joint].astype(floats),
+        starts(used.sum(axis=1)), terms, full.offset.numpy()[used].astype(floats),
     )  # fmt: skip
 
 
-# The loops over lanes index flat arrays from an offset that the compiler must know not to be negative, or it would
-# guard every access and not vectorise. `& _POSITIVE` tells it so.
+# The loops over lanes index flat arrays from an offset that the compiler must know not to be negative, or it
+# guards every access and does not vectorise. `& _POSITIVE` tells it so.
 _POSITIVE = 0x7FFFFFFF
 
 
-@compiled()
+@compiled(fastmath={"contract"})
 def _load(lanes, rows, first):
     """Values of sixteen hands, from one row per hand to one column per hand."""
     last = len(rows) - 1
@@ -89,7 +72,7 @@ def _load(lanes, rows, first):
             lanes[i * _LANES + h] = row[i]
 
 
-@compiled()
+@compiled(fastmath={"contract"})
 def _store(lanes, rows, first):
     for h in range(min(_LANES, len(rows) - first)):
         row = rows[first + h]
@@ -97,7 +80,7 @@ def _store(lanes, rows, first):
             row[i] = lanes[i * _LANES + h]
 
 
-@compiled()
+@compiled(fastmath={"contract"})
 def _blend(frames, p, q, share, r):
     """Frame r between frames p and q."""
     p, q, r = p & _POSITIVE, q & _POSITIVE, r & _POSITIVE
@@ -123,7 +106,7 @@ def _blend(frames, p, q, share, r):
         frames[r + 128 + h] = x0 * y1 - x1 * y0
 
 
-@compiled()
+@compiled(fastmath={"contract"})
 def _blend_adjoint(frames, grads, p, q, share, r, t):
     """Writes the gradients of the mixed columns to t, as x0 x1 x2 y0 y1 y2."""
     p, q, r = p & _POSITIVE, q & _POSITIVE, r & _POSITIVE
@@ -164,7 +147,7 @@ def _blend_adjoint(frames, grads, p, q, share, r, t):
         t[80 + h] = (gy2 - dot * y2) * y_scale
 
 
-@compiled()
+@compiled(fastmath={"contract"})
 def _add_columns(grads, p, t, factor):
     p = p & _POSITIVE
     for h in range(_LANES):
@@ -176,7 +159,7 @@ def _add_columns(grads, p, t, factor):
         grads[p + 112 + h] += factor * t[80 + h]
 
 
-@compiled()
+@compiled(fastmath={"contract"})
 def _add_length(joints, p, q, factor, sizes, s):
     p, q, s = p & _POSITIVE, q & _POSITIVE, s & _POSITIVE
     for h in range(_LANES):
@@ -186,14 +169,16 @@ def _add_length(joints, p, q, factor, sizes, s):
         sizes[s + h] += factor * np.sqrt(x * x + y * y + z * z)
 
 
-@compiled()
+@compiled(fastmath={"contract"})
 def _length_adjoint(joints, p, q, factor, size_grads, s, grads, t):
     p, q, s = p & _POSITIVE, q & _POSITIVE, s & _POSITIVE
+    one = joints.dtype.type(1)
     for h in range(_LANES):
         x = joints[q + h] - joints[p + h]
         y = joints[q + 16 + h] - joints[p + 16 + h]
         z = joints[q + 32 + h] - joints[p + 32 + h]
-        scale = factor * size_grads[s + h] / np.sqrt(x * x + y * y + z * z)
+        length = np.sqrt(x * x + y * y + z * z)
+        scale = factor * size_grads[s + h] / (length if length > 0 else one)
         t[h], t[16 + h], t[32 + h] = scale * x, scale * y, scale * z
     for i in range(_POINT):
         grads[q + i] += t[i]
@@ -201,7 +186,7 @@ def _length_adjoint(joints, p, q, factor, size_grads, s, grads, t):
         grads[p + i] -= t[i]
 
 
-@compiled()
+@compiled(fastmath={"contract"})
 def _measure(joints, rest_sizes, sizes):
     """Relative sizes of digits and palm."""
     half = rest_sizes.dtype.type(0.5)
@@ -217,7 +202,7 @@ def _measure(joints, rest_sizes, sizes):
             sizes[own + h] += half * sizes[palm + h]
 
 
-@compiled()
+@compiled(fastmath={"contract"})
 def _measure_adjoint(joints, rest_sizes, size_grads, grads, t):
     half = rest_sizes.dtype.type(0.5)
     palm = 5 * _LANES
@@ -234,146 +219,168 @@ def _measure_adjoint(joints, rest_sizes, size_grads, grads, t):
             _length_adjoint(joints, start, end, factor, size_grads, digit * _LANES, grads, t)
 
 
-@compiled()
+@compiled(fastmath={"contract"})
 def _add_weighted(target, p, source, q, weight):
     p, q = p & _POSITIVE, q & _POSITIVE
     for i in range(_POINT):
         target[p + i] += weight * source[q + i]
 
 
-@compiled()
-def _thicken(x, y, z, share, sizes, s, wide, deep, low, high, t):
-    """To t: the offset with its multipliers and its size, then without its size."""
-    s, low, high = s & _POSITIVE, low & _POSITIVE, high & _POSITIVE
+@compiled(fastmath={"contract"})
+def _thickness(sizes, s, wide, deep, low, high, share, rows, r):
+    """Row r of what offsets are multiplied with, along x, y and z."""
+    s, low, high, r = s & _POSITIVE, low & _POSITIVE, high & _POSITIVE, r & _POSITIVE
     b, a = share, sizes.dtype.type(1) - share
     for h in range(_LANES):
-        t[48 + h] = (a * wide[low + h] + b * wide[high + h]) * x
-        t[80 + h] = (a * deep[low + h] + b * deep[high + h]) * z
+        rows[r + h] = sizes[s + h] * (a * wide[low + h] + b * wide[high + h])
+        rows[r + 16 + h] = sizes[s + h]
+        rows[r + 32 + h] = sizes[s + h] * (a * deep[low + h] + b * deep[high + h])
+
+
+@compiled(fastmath={"contract"})
+def _thickness_adjoint(sizes, size_grads, s, wide, deep, low, high, share, grads, r, wide_grads, deep_grads):
+    b, a = share, sizes.dtype.type(1) - share
     for h in range(_LANES):
-        size = sizes[s + h]
-        t[64 + h] = y
-        t[h], t[16 + h], t[32 + h] = size * t[48 + h], size * y, size * t[80 + h]
+        gx, gy, gz, size = grads[r + h], grads[r + 16 + h], grads[r + 32 + h], sizes[s + h]
+        x, z = a * wide[low + h] + b * wide[high + h], a * deep[low + h] + b * deep[high + h]
+        size_grads[s + h] += gx * x + gy + gz * z
+        wide_grads[low + h] += a * gx * size
+        wide_grads[high + h] += b * gx * size
+        deep_grads[low + h] += a * gz * size
+        deep_grads[high + h] += b * gz * size
 
 
-@compiled()
-def _add_turned(frames, f, t, out, v):
-    f, v = f & _POSITIVE, v & _POSITIVE
+@compiled(fastmath={"contract"})
+def _add_turned(frames, f, x, y, z, rows, r, out, v):
+    f, r, v = f & _POSITIVE, r & _POSITIVE, v & _POSITIVE
     for h in range(_LANES):
-        x, y, z = t[h], t[16 + h], t[32 + h]
-        out[v + h] += frames[f + h] * x + frames[f + 16 + h] * y + frames[f + 32 + h] * z
-        out[v + 16 + h] += frames[f + 48 + h] * x + frames[f + 64 + h] * y + frames[f + 80 + h] * z
-        out[v + 32 + h] += frames[f + 96 + h] * x + frames[f + 112 + h] * y + frames[f + 128 + h] * z
+        dx, dy, dz = x * rows[r + h], y * rows[r + 16 + h], z * rows[r + 32 + h]
+        out[v + h] += frames[f + h] * dx + frames[f + 16 + h] * dy + frames[f + 32 + h] * dz
+        out[v + 16 + h] += frames[f + 48 + h] * dx + frames[f + 64 + h] * dy + frames[f + 80 + h] * dz
+        out[v + 32 + h] += frames[f + 96 + h] * dx + frames[f + 112 + h] * dy + frames[f + 128 + h] * dz
 
 
-@compiled()
-def _turned_adjoint(frames, f, t, out_grads, v, grads):
-    """Adds to the frame's gradient, then writes the offset's over the offset in t."""
-    f, v = f & _POSITIVE, v & _POSITIVE
+@compiled(fastmath={"contract"})
+def _turned_adjoint(frames, f, x, y, z, rows, r, out_grads, v, frame_grads, row_grads):
+    f, r, v = f & _POSITIVE, r & _POSITIVE, v & _POSITIVE
     for h in range(_LANES):
-        x, y, z = t[h], t[16 + h], t[32 + h]
+        dx, dy, dz = x * rows[r + h], y * rows[r + 16 + h], z * rows[r + 32 + h]
         g0, g1, g2 = out_grads[v + h], out_grads[v + 16 + h], out_grads[v + 32 + h]
-        grads[f + h] += g0 * x
-        grads[f + 16 + h] += g0 * y
-        grads[f + 32 + h] += g0 * z
-        grads[f + 48 + h] += g1 * x
-        grads[f + 64 + h] += g1 * y
-        grads[f + 80 + h] += g1 * z
-        grads[f + 96 + h] += g2 * x
-        grads[f + 112 + h] += g2 * y
-        grads[f + 128 + h] += g2 * z
+        frame_grads[f + h] += g0 * dx
+        frame_grads[f + 16 + h] += g0 * dy
+        frame_grads[f + 32 + h] += g0 * dz
+        frame_grads[f + 48 + h] += g1 * dx
+        frame_grads[f + 64 + h] += g1 * dy
+        frame_grads[f + 80 + h] += g1 * dz
+        frame_grads[f + 96 + h] += g2 * dx
+        frame_grads[f + 112 + h] += g2 * dy
+        frame_grads[f + 128 + h] += g2 * dz
     for h in range(_LANES):
         g0, g1, g2 = out_grads[v + h], out_grads[v + 16 + h], out_grads[v + 32 + h]
-        t[h] = frames[f + h] * g0 + frames[f + 48 + h] * g1 + frames[f + 96 + h] * g2
-        t[16 + h] = frames[f + 16 + h] * g0 + frames[f + 64 + h] * g1 + frames[f + 112 + h] * g2
-        t[32 + h] = frames[f + 32 + h] * g0 + frames[f + 80 + h] * g1 + frames[f + 128 + h] * g2
+        row_grads[r + h] += x * (frames[f + h] * g0 + frames[f + 48 + h] * g1 + frames[f + 96 + h] * g2)
+        row_grads[r + 16 + h] += y * (
+            frames[f + 16 + h] * g0 + frames[f + 64 + h] * g1 + frames[f + 112 + h] * g2
+        )
+        row_grads[r + 32 + h] += z * (
+            frames[f + 32 + h] * g0 + frames[f + 80 + h] * g1 + frames[f + 128 + h] * g2
+        )
 
 
-@compiled()
-def _size_adjoint(t, grads, s):
-    s = s & _POSITIVE
-    for h in range(_LANES):
-        grads[s + h] += t[h] * t[48 + h] + t[16 + h] * t[64 + h] + t[32 + h] * t[80 + h]
-
-
-@compiled()
-def _multiplier_adjoint(t, c, sizes, s, offset, share, grads, low, high):
-    c, s, low, high = c & _POSITIVE, s & _POSITIVE, low & _POSITIVE, high & _POSITIVE
-    b, a = share * offset, (sizes.dtype.type(1) - share) * offset
-    for h in range(_LANES):
-        grads[low + h] += a * t[c + h] * sizes[s + h]
-    for h in range(_LANES):
-        grads[high + h] += b * t[c + h] * sizes[s + h]
-
-
-@compiled()
-def _prepare(bones, first, blended, blend_share, frames, lanes_joints, joints, rest_sizes, sizes):
-    """Loads one tile: the frames of the bones and between them, the joints, the sizes."""
+@compiled(fastmath={"contract"})
+def _prepare(
+    joints, bones, widths, depths, blended, blend_share, thickness, thickness_share, rest_sizes, first,
+    lanes_joints, frames, wide, deep, sizes, rows,
+):  # fmt: skip
+    """Loads one tile, and what many vertices share: frames between bones, sizes, rows of thickness."""
+    _load(lanes_joints, joints, first)
     _load(frames, bones, first)
+    _load(wide, widths, first)
+    _load(deep, depths, first)
     for k in range(len(blended)):
         _blend(frames, blended[k, 0], blended[k, 1], blend_share[k], (_FRAMES + k) * _MATRIX)
-    _load(lanes_joints, joints, first)
     _measure(lanes_joints, rest_sizes, sizes)
+    for k in range(len(thickness)):
+        size, low, high = thickness[k, 0], thickness[k, 1], thickness[k, 2]
+        _thickness(sizes, size, wide, deep, low, high, thickness_share[k], rows, k * _POINT)
 
 
-@compiled()
+@compiled(fastmath={"contract"})
 def _forward(
-    joints, bones, widths, depths, blended, blend_share, joint_starts, joint_index, joint_weights, term_starts,
-    terms, offsets, rest_sizes, vertices, first_tile, last_tile,
+    joints, bones, widths, depths, blended, blend_share, thickness, thickness_share, rest_sizes, joint_starts,
+    joint_index, joint_weights, term_starts, terms, offsets, vertices, first_tile, last_tile,
 ):  # fmt: skip
     num, dtype = len(joint_starts) - 1, vertices.dtype
     lanes_joints, sizes = np.empty(_JOINTS * _POINT, dtype), np.empty(6 * _LANES, dtype)
-    frames, t = np.empty((_FRAMES + len(blended)) * _MATRIX, dtype), np.empty(6 * _LANES, dtype)
+    frames, rows = (
+        np.empty((_FRAMES + len(blended)) * _MATRIX, dtype),
+        np.empty(len(thickness) * _POINT, dtype),
+    )
     wide, deep = np.empty(_STATIONS * _LANES, dtype), np.empty(_STATIONS * _LANES, dtype)
     out = np.empty(num * _POINT, dtype)
     for tile in range(first_tile, last_tile):
-        first = tile * _LANES
-        _prepare(bones, first, blended, blend_share, frames, lanes_joints, joints, rest_sizes, sizes)
-        _load(wide, widths, first)
-        _load(deep, depths, first)
+        _prepare(
+            joints, bones, widths, depths, blended, blend_share, thickness, thickness_share, rest_sizes,
+            tile * _LANES, lanes_joints, frames, wide, deep, sizes, rows,
+        )  # fmt: skip
         out[:] = 0
         for v in range(num):
             for k in range(joint_starts[v], joint_starts[v + 1]):
                 _add_weighted(out, v * _POINT, lanes_joints, joint_index[k], joint_weights[k])
             for k in range(term_starts[v], term_starts[v + 1]):
-                _thicken(
-                    offsets[k, 0], offsets[k, 1], offsets[k, 2], offsets[k, 3], sizes, terms[k, 1], wide, deep,
-                    terms[k, 2], terms[k, 3], t,
-                )  # fmt: skip
-                _add_turned(frames, terms[k, 0], t, out, v * _POINT)
-        _store(out, vertices, first)
+                x, y, z = offsets[k, 0], offsets[k, 1], offsets[k, 2]
+                _add_turned(frames, terms[k, 0], x, y, z, rows, terms[k, 1], out, v * _POINT)
+        _store(out, vertices, tile * _LANES)
 
 
-@compiled()
+@compiled(fastmath={"contract"})
 def _backward(
-    joints, bones, widths, depths, blended, blend_share, joint_starts, joint_index, joint_weights, term_starts,
-    terms, offsets, rest_sizes, grad, grad_joints, grad_bones, grad_widths, grad_depths, first_tile, last_tile,
+    joints, bones, widths, depths, blended, blend_share, thickness, thickness_share, rest_sizes, joint_starts,
+    joint_index, joint_weights, term_starts, terms, offsets, grad, grad_joints, grad_bones, grad_widths,
+    grad_depths, first_tile, last_tile,
 ):  # fmt: skip
     num, dtype = len(joint_starts) - 1, grad.dtype
     lanes_joints, sizes = np.empty(_JOINTS * _POINT, dtype), np.empty(6 * _LANES, dtype)
-    frames, t = np.empty((_FRAMES + len(blended)) * _MATRIX, dtype), np.empty(6 * _LANES, dtype)
+    frames, rows = (
+        np.empty((_FRAMES + len(blended)) * _MATRIX, dtype),
+        np.empty(len(thickness) * _POINT, dtype),
+    )
     wide, deep = np.empty(_STATIONS * _LANES, dtype), np.empty(_STATIONS * _LANES, dtype)
-    g = np.empty(num * _POINT, dtype)
+    g, t = np.empty(num * _POINT, dtype), np.empty(6 * _LANES, dtype)
     g_joints, g_sizes, g_frames = np.empty_like(lanes_joints), np.empty_like(sizes), np.empty_like(frames)
-    g_wide, g_deep = np.empty_like(wide), np.empty_like(deep)
+    g_wide, g_deep, g_rows = np.empty_like(wide), np.empty_like(deep), np.empty_like(rows)
     for tile in range(first_tile, last_tile):
         first = tile * _LANES
-        _prepare(bones, first, blended, blend_share, frames, lanes_joints, joints, rest_sizes, sizes)
-        _load(wide, widths, first)
-        _load(deep, depths, first)
+        _prepare(
+            joints, bones, widths, depths, blended, blend_share, thickness, thickness_share, rest_sizes,
+            first, lanes_joints, frames, wide, deep, sizes, rows,
+        )  # fmt: skip
         _load(g, grad, first)
-        for sums in (g_joints, g_sizes, g_frames, g_wide, g_deep):
+        for sums in (g_joints, g_sizes, g_frames, g_wide, g_deep, g_rows):
             sums[:] = 0
         for v in range(num):
             for k in range(joint_starts[v], joint_starts[v + 1]):
                 _add_weighted(g_joints, joint_index[k], g, v * _POINT, joint_weights[k])
             for k in range(term_starts[v], term_starts[v + 1]):
-                x, y, z, share = offsets[k, 0], offsets[k, 1], offsets[k, 2], offsets[k, 3]
-                frame, size, low, high = terms[k, 0], terms[k, 1], terms[k, 2], terms[k, 3]
-                _thicken(x, y, z, share, sizes, size, wide, deep, low, high, t)
-                _turned_adjoint(frames, frame, t, g, v * _POINT, g_frames)
-                _size_adjoint(t, g_sizes, size)
-                _multiplier_adjoint(t, 0, sizes, size, x, share, g_wide, low, high)
-                _multiplier_adjoint(t, 2 * _LANES, sizes, size, z, share, g_deep, low, high)
+                x, y, z = offsets[k, 0], offsets[k, 1], offsets[k, 2]
+                _turned_adjoint(
+                    frames, terms[k, 0], x, y, z, rows, terms[k, 1], g, v * _POINT, g_frames, g_rows
+                )
+        for k in range(len(thickness)):
+            size, low, high = thickness[k, 0], thickness[k, 1], thickness[k, 2]
+            _thickness_adjoint(
+                sizes,
+                g_sizes,
+                size,
+                wide,
+                deep,
+                low,
+                high,
+                thickness_share[k],
+                g_rows,
+                k * _POINT,
+                g_wide,
+                g_deep,
+            )
         _measure_adjoint(lanes_joints, rest_sizes, g_sizes, g_joints, t)
         for k in range(len(blended)):
             p, q, share = blended[k, 0], blended[k, 1], blend_share[k]
@@ -406,7 +413,7 @@ def surface_vertices(
 
 
 def _rows(tensor: Tensor, num: int) -> NDArray:
-    return tensor.detach().reshape(num, -1).contiguous().numpy()
+    return tensor.detach().reshape(num, tensor.numel() // max(num, 1)).contiguous().numpy()
 
 
 class _Surface(torch.autograd.Function):
@@ -417,7 +424,7 @@ class _Surface(torch.autograd.Function):
         batch, num = joints.shape[:-2], joints.shape[:-2].numel()
         vertices = joints.new_empty(*batch, parameters.num_vertices, 3)
         inputs = [_rows(tensor, num) for tensor in (joints, bones, widths, depths)]
-        arguments = (*inputs, *_tables(parameters, joints.dtype).arguments(), _rows(vertices, num))
+        arguments = (*inputs, *_tables(parameters, joints.dtype), _rows(vertices, num))
         for_ranges(lambda start, stop: _forward(*arguments, start, stop), -(-num // _LANES), _GRAIN)
         return vertices
 
@@ -434,7 +441,7 @@ class _Surface(torch.autograd.Function):
         grads = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in inputs]
         arguments = (
             *(_rows(tensor, num) for tensor in inputs),
-            *_tables(ctx.parameters, grad.dtype).arguments(),
+            *_tables(ctx.parameters, grad.dtype),
             *(_rows(tensor, num) for tensor in (grad, *grads)),
         )
         for_ranges(lambda start, stop: _backward(*arguments, start, stop), -(-num // _LANES), _GRAIN)

@@ -11,10 +11,10 @@ The palm is a cage of three rings of twenty points and a point in each web, whic
 other numbers of rings and columns sample the piecewise quadratic surface through the same points. A digit is
 a row of oval sections. What makes the surface bend like a hand:
 
-- A section at a joint stands halfway between its two bones, and its neighbours turn a part of the way, so that
-  a bent finger keeps its volume. The halfway frame is orthonormal: unlike a mean of matrices it does not shrink.
-- The last palm ring is slanted: over the knuckles on the back, at the height of the webs on the palm. Its back
-  turns half as far as the fingers, its palm and the webs nearly all the way, so that a fist has round knuckles.
+- A section at a joint stands halfway between its two bones, and its neighbours turn a part of the way, so
+  that a bent finger keeps its volume. The halfway frame is orthonormal: a mean of matrices would shrink it.
+- The last palm ring is slanted: over the knuckles on the back, at the height of the webs on the palm. Its
+  back turns half as far as the fingers, its palm and the webs nearly all the way: a fist has round knuckles.
 - The thumb's first sections reach out towards the index finger and hang on its metacarpal: the first web.
 """
 
@@ -36,8 +36,8 @@ PALM_STATIONS = 3  # of thickness: wrist, middle of the palm, knuckles
 PALM = 5  # the palm's place among the six sizes, after the five digits
 ROOT = 0  # the hand's own frame, before the frames of the bones
 
-# Sections of a digit. Position: bone (1 proximal, 2 middle, 3 distal) plus the fraction along it. Half widths to
-# the radial and to the ulnar side, heights of the back and of the palm side over the bone's axis.
+# Sections of a digit. Position: bone (1 proximal, 2 middle, 3 distal) plus the fraction along it. Half widths
+# to the radial and to the ulnar side, heights of the back and of the palm side over the bone's axis.
 _FINGER_SECTIONS = np.array([
     (1.20, 10.2, 10.2, 9.5, 11.8),
     (1.60, 9.3, 9.3, 8.2, 10.6),
@@ -86,7 +86,8 @@ _RING_POSITIONS = {
 # Heights of the palm's rings between wrist (0) and knuckles (1), by their number.
 _RING_HEIGHTS = {3: (0.0, 0.5, 1.0), 5: (0.0, 0.21, 0.46, 0.74, 1.0)}
 
-# The cage's columns: back from the radial (0) to the ulnar corner (8), ulnar side, palm (10 to 18), radial side.
+# The cage's columns: back from the radial (0) to the ulnar corner (8), ulnar side, palm (10 to 18), radial
+# side.
 _BACK_END, _PALM_START, _PALM_END, _COLUMNS = 8, 10, 18, 20
 _MIDDLE_RING = np.array([
     (-23.5, 48.0, 2.5), (-14.0, 45.0, 7.5), (-6.5, 43.0, 9.5), (0.0, 42.0, 10.3), (6.5, 41.0, 10.2),
@@ -102,7 +103,8 @@ _WRIST_ANGLES = np.pi * np.array([
 ])  # fmt: skip
 _WRIST_CENTRE, _WRIST_HALF_AXES, _WRIST_ROUNDNESS = (0.0, -14.0, -5.0), (28.5, 18.0), 0.85
 _CAP_BULGE = 2.0
-# Against the joints at the fingers' bases: crest of a knuckle, dip between two, rim of a web, crease of the palm.
+# Against the joints at the fingers' bases: crest of a knuckle, dip between two, rim of a web, the palm's end
+# between two fingers, crease below a finger.
 _CREST, _DIP, _WEB_RIM, _PALM_DIP, _CREASE = (
     np.array([0, 1.0, 10.0]), np.array([0, 5.0, 5.5]), np.array([0, 2.0, -1.5]),
     np.array([0, -2.0, -10.0]), np.array([0, -1.0, -11.5]),
@@ -189,8 +191,8 @@ def blend_frames(
     second: Float[Tensor, "*batch blend 3 3"],
     share: Float[Tensor, " blend"],
 ) -> Float[Tensor, "*batch blend 3 3"]:
-    """Rotations between two: the mixed y column, normalised, then x against it, then z. Smooth for bends below
-    180 degrees."""
+    """Rotations between two: the mixed y column, normalised, then x against it, then z. Smooth for bends
+    below 180 degrees."""
     mixed = torch.lerp(first, second, share[:, None, None])
     y = mixed[..., 1] / mixed[..., 1].norm(dim=-1, keepdim=True)
     x = mixed[..., 0] - (mixed[..., 0] * y).sum(dim=-1, keepdim=True) * y
@@ -268,13 +270,19 @@ class _Sculptor:
         still = max(1 - 2 * height, 0.0)  # share of the hand's own frame: all of it at the wrist
         thenar = self._thenar_share(height, column)
         terms = [
-            _Term(weight * (1 - still), self.anchor_beside(finger, 0, point), bone_frame(finger, 0), PALM, stations)
+            _Term(
+                weight * (1 - still),
+                self.anchor_beside(finger, 0, point),
+                bone_frame(finger, 0),
+                PALM,
+                stations,
+            )
             for finger, weight in fingers
         ]
         terms = [*terms, _Term(still, {0: 1.0}, ROOT, PALM, stations)]
         terms = [_Term(t.weight * (1 - thenar), t.anchor, t.frame, t.size, t.stations) for t in terms]
         half = self.frame_between(bone_frame(0, 0), bone_frame(0, 1), 0.5)
-        terms.append(_Term(thenar, {_start(0, 1): 1.0}, half, 0, _digit_stations(0, 1)))
+        terms.append(_Term(thenar, {_start(0, 1): 1.0}, half, 0, _digit_stations(0, 1.0)))
         return point, [term for term in terms if term.weight > 0]
 
     def web(self, gap: int, at: int) -> tuple[np.ndarray, list[_Term]]:
@@ -284,14 +292,16 @@ class _Sculptor:
 
     def cap(self) -> tuple[np.ndarray, list[_Term]]:
         point = np.array(_WRIST_CENTRE) - [0, _CAP_BULGE, 0]
-        return point, [_Term(1.0, {0: 1.0}, ROOT, PALM, _palm_stations(0))]
+        return point, [_Term(1.0, {0: 1.0}, ROOT, PALM, _palm_stations(0.0))]
 
     def digit(self, digit: int, ring: int, at: int) -> tuple[np.ndarray, list[_Term]]:
         kind, rings = ("thumb" if digit == 0 else "finger"), self.parameters.digit_rings
-        position = _RING_POSITIONS.get((kind, rings), self._even_positions(rings))[ring - 1]
+        position = float(_RING_POSITIONS.get((kind, rings), self._even_positions(rings))[ring - 1])
         bone, angle = min(int(position), 3), self.angles[at]
         fraction = position - bone
-        sections, scale = (_THUMB_SECTIONS, 1.0) if digit == 0 else (_FINGER_SECTIONS, _FINGER_SIZES[digit - 1])
+        sections, scale = (
+            (_THUMB_SECTIONS, 1.0) if digit == 0 else (_FINGER_SECTIONS, _FINGER_SIZES[digit - 1])
+        )
         radial, ulnar, back, palm = (
             scale * np.interp(position, sections[:, 0], sections[:, i]) for i in (1, 2, 3, 4)
         )
@@ -322,7 +332,7 @@ class _Sculptor:
     def tip(self, digit: int) -> tuple[np.ndarray, list[_Term]]:
         frame = bone_frame(digit, 3)
         point = self._on_bone(digit, 3, 1.0) + self.frames[frame] @ [0.0, _PULP, -_PULP_DROP]
-        return point, [_Term(1.0, self.anchor(digit, 3, 1.0), frame, digit, _digit_stations(digit, 4))]
+        return point, [_Term(1.0, self.anchor(digit, 3, 1.0), frame, digit, _digit_stations(digit, 4.0))]
 
     def _on_bone(self, digit: int, bone: int, fraction: float) -> np.ndarray:
         return sum(weight * self.joints[j] for j, weight in self.anchor(digit, bone, fraction).items())
@@ -345,7 +355,7 @@ class _Sculptor:
 
     def _base_term(self, finger: int, weight: float, turn: float) -> _Term:
         frame = self.frame_between(bone_frame(finger, 0), bone_frame(finger, 1), turn)
-        return _Term(weight, {_start(finger, 1): 1.0}, frame, finger, _digit_stations(finger, 1))
+        return _Term(weight, {_start(finger, 1): 1.0}, frame, finger, _digit_stations(finger, 1.0))
 
     def _knuckle_term(self, finger: int, weight: float, column: float) -> _Term:
         if column >= _PALM_END:

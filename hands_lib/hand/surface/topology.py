@@ -51,11 +51,15 @@ class SurfaceParameters:
         if min(self.dorsal_edges, self.side_edges, along, around) < 1 or self.palm_rings < 2:
             raise ValueError(f"every count must be positive, with two palm rings or more: {self}")
         if 2 * (along + around) != self.loop_edges:
-            raise ValueError(f"the rim of the thumb hole {self.thumb_hole} needs {self.loop_edges} edges: {self}")
+            raise ValueError(
+                f"the rim of the thumb hole {self.thumb_hole} needs {self.loop_edges} edges: {self}"
+            )
         if along > self.palm_rings - 1 or around > self.side_edges + self.dorsal_edges:
             raise ValueError(f"the thumb hole {self.thumb_hole} does not fit beside the index finger: {self}")
         if self.digit_rings < 3 or self.digit_rings % 3:
-            raise ValueError(f"a digit has three phalanges with equally many rings, not {self.digit_rings} rings")
+            raise ValueError(
+                f"a digit has three phalanges with equally many rings, not {self.digit_rings} rings"
+            )
 
     @property
     def loop_edges(self) -> int:
@@ -110,7 +114,7 @@ class _Layout:
     def __init__(self, parameters: SurfaceParameters):
         p = self.parameters = parameters
         self.places: list[tuple] = []
-        self.palm = np.full((p.palm_rings, p.ring_edges), -1)
+        self.palm = [[-1] * p.ring_edges for _ in range(p.palm_rings)]  # -1 within the hole
         along, around = p.thumb_hole
         # The hole's columns are the last ones: the radial side and, if it is wider, some of the palm.
         hole_rings = range(p.hole_first_ring + 1, p.hole_first_ring + along)
@@ -118,7 +122,7 @@ class _Layout:
         for ring in range(p.palm_rings):
             for column in range(p.ring_edges):
                 if not (ring in hole_rings and column in hole_columns):
-                    self.palm[ring, column] = self._add("palm", ring, column)
+                    self.palm[ring][column] = self._add("palm", ring, column)
         self.webs = [[self._add("web", gap, j) for j in range(1, p.side_edges)] for gap in range(3)]
         self.cap = self._add("cap") if p.cap_centre else None
         self.loops = []
@@ -144,8 +148,10 @@ class _Layout:
             ulnar_side = range(4 * edges + 1, 4 * edges + p.side_edges)
             ulnar = [knuckles[column] for column in ulnar_side] if finger == 3 else self.webs[finger]
             radial_side = range(n - p.side_edges + 1, n)
-            radial = [knuckles[column] for column in radial_side] if finger == 0 else self.webs[finger - 1][::-1]
-            return [int(vertex) for vertex in (*dorsal, *ulnar, *palmar, *radial)]
+            radial = (
+                [knuckles[column] for column in radial_side] if finger == 0 else self.webs[finger - 1][::-1]
+            )
+            return [*dorsal, *ulnar, *palmar, *radial]
         along, around = p.thumb_hole
         low, high = p.hole_first_ring, p.hole_first_ring + along
         columns = [column % p.ring_edges for column in range(p.ring_edges - around, p.ring_edges + 1)]
@@ -155,9 +161,10 @@ class _Layout:
             *((high, column) for column in columns[:0:-1]),
             *((ring, columns[0]) for ring in range(high, low, -1)),
         ]
-        # The thumb's back faces the wrist's dorsal corner of the hole; turn the rim so that both loops agree.
-        turn = (p.dorsal_edges + p.side_edges) // 2
-        return [int(self.palm[rim[(j + turn) % len(rim)]]) for j in range(len(rim))]
+        # The rim starts at its palmar corner near the wrist; the thumb's loop starts where its back begins,
+        # which looks to the back of the hand and towards the wrist. A quarter of a turn makes the two agree.
+        turn = p.loop_edges // 4
+        return [self.palm[ring][column] for ring, column in rim[turn:] + rim[:turn]]
 
     def faces(self) -> list[tuple[int, int, int]]:
         p, n = self.parameters, self.parameters.ring_edges
@@ -173,8 +180,8 @@ class _Layout:
                     continue
                 following = (column + 1) % n
                 quad(
-                    self.palm[ring, column], self.palm[ring, following],
-                    self.palm[ring + 1, following], self.palm[ring + 1, column],
+                    self.palm[ring][column], self.palm[ring][following],
+                    self.palm[ring + 1][following], self.palm[ring + 1][column],
                 )  # fmt: skip
         for rings in self.loops:
             for lower, upper in zip(rings[:-2], rings[1:-1], strict=True):
@@ -184,17 +191,17 @@ class _Layout:
             last, (tip,) = rings[-2], rings[-1]
             triangles.extend((last[j], last[(j + 1) % p.loop_edges], tip) for j in range(p.loop_edges))
         if self.cap is not None:
-            triangles.extend((self.palm[0, (j + 1) % n], self.palm[0, j], self.cap) for j in range(n))
+            triangles.extend((self.palm[0][(j + 1) % n], self.palm[0][j], self.cap) for j in range(n))
         else:
             # A zigzag from the radial to the ulnar side, so that its edges cross the wrist from back to palm.
             start = n - p.side_edges // 2
-            rim = [self.palm[0, (start + j) % n] for j in range(n)]
+            rim = [self.palm[0][(start + j) % n] for j in range(n)]
             for j in range(1, n // 2):
                 triangles.append((rim[j], rim[j - 1], rim[-j]))
                 if j < n // 2 - 1 or n % 2:
                     triangles.append((rim[j], rim[-j], rim[-j - 1]))
             triangles.append((rim[n // 2], rim[n // 2 - 1], rim[n // 2 + 1]))
-        return [tuple(int(vertex) for vertex in triangle) for triangle in triangles]
+        return triangles
 
 
 def loop_angles(parameters: SurfaceParameters) -> Float[np.ndarray, " loop"]:
@@ -222,7 +229,7 @@ def layout(parameters: SurfaceParameters) -> _Layout:
 
 @cache
 def topology(parameters: SurfaceParameters) -> SurfaceTopology:
-    """Faces and places of the surface with these parameters. Computed once; treat the tensors as constants."""
+    """Faces and places of the surface with these parameters. Computed once: the tensors are constants."""
     plan, p = layout(parameters), parameters
     loop, columns = loop_angles(p), column_angles(p)
     part, ring, angle = [], [], []

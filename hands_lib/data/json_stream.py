@@ -1,0 +1,196 @@
+"""JSON files that are larger than memory, one entry at a time.
+
+Annotation files of the large data sets are objects of objects (or of lists) with one small entry for every
+moment or photograph. `entries` walks down to those and decodes each with Python's own decoder; memory holds a
+window of the file and one entry.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from hands_lib.data.errors import DataError, MissingData
+
+Pairs = list[tuple[str, Any]]
+
+AGAIN = "download the file again"
+_WINDOW = 1 << 22  # characters read at a time
+_LONGEST_ENTRY = 1 << 26  # characters; no entry of a known format comes near it
+_NEAR_END = 16  # a word or an escape that the window cuts is shorter than this
+_SPACE = re.compile(r"[ \t\n\r]*")
+
+
+def entries(
+    path: Path, depth: int = 2, pairs_hook: Callable[[Pairs], Any] | None = None
+) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Keys and value of everything that stands `depth` levels below the top, in the order of the file.
+
+    List elements have their number as key. What ends above that depth (a number, say) comes with fewer keys;
+    an empty list or object gives nothing. `pairs_hook` is json's object_pairs_hook, for the values alone.
+    Raises MissingData where the file cannot be read, DataError where it is not whole JSON text, where a key
+    stands twice in one object of the walked levels, or where an entry is absurdly long.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = _Window(path, file, pairs_hook)
+            yield from _walk(text, (), depth)
+            if text.peek():
+                raise text.broken("something follows its end")
+    except (UnicodeDecodeError, RecursionError):
+        raise DataError(f"{path} is not JSON text: get the file again") from None
+    except OSError as error:
+        raise MissingData(f"{path} cannot be read ({error.strerror})") from None
+
+
+def read_json(path: Path) -> Any:
+    """The whole content of a small file; errors as of `entries`."""
+    return next(value for _, value in entries(path, depth=0, pairs_hook=unique_keys(path)))
+
+
+def unique_keys(path: Path) -> Callable[[Pairs], dict]:
+    """A hook that refuses an object in which a key stands twice; plain JSON would keep the last silently."""
+
+    def check(pairs: Pairs) -> dict:
+        entry = dict(pairs)
+        if len(entry) < len(pairs):
+            seen: set[str] = set()
+            raise _twice(path, next(key for key, _ in pairs if key in seen or seen.add(key)))
+        return entry
+
+    return check
+
+
+def _twice(path: Path, key: str) -> DataError:
+    return DataError(f"{path}: {key!r} stands there twice in one place: keep one of the two entries")
+
+
+class _Window:
+    """The part of a file between what has been used and what has not been read yet."""
+
+    def __init__(self, path: Path, file: IO[str], pairs_hook: Callable[[Pairs], Any] | None):
+        self.path = path
+        self._file = file
+        self._decoder = json.JSONDecoder(object_pairs_hook=pairs_hook)
+        self._text = ""
+        self._place = 0
+        self._before = 0  # characters of the file before the window
+        self._ended = False
+
+    def _grow(self) -> None:
+        # Doubling keeps the repeated attempts at one long entry linear in its length.
+        more = self._file.read(max(_WINDOW, len(self._text) - self._place))
+        self._before += self._place
+        self._text = self._text[self._place :] + more
+        self._place = 0
+        self._ended = not more
+
+    def peek(self) -> str:
+        """The next character that is not white space; empty at the end of the file."""
+        while True:
+            match = _SPACE.match(self._text, self._place)
+            self._place = match.end() if match else self._place
+            if self._place < len(self._text):
+                return self._text[self._place]
+            if self._ended:
+                return ""
+            self._grow()
+
+    def take(self, *expected: str) -> str:
+        found = self.peek()
+        if found not in expected:
+            raise self.broken(f"{' or '.join(expected)} is missing")
+        self._place += 1
+        return found
+
+    def value(self) -> Any:
+        """Decodes the value that starts here."""
+        self.peek()
+        while True:
+            problem = None
+            try:
+                value, end = self._decoder.raw_decode(self._text, self._place)
+            except json.JSONDecodeError as error:
+                cut = error.pos + _NEAR_END > len(self._text) or error.msg.startswith("Unterminated")
+                problem = error.msg
+                if self._ended or not cut:
+                    raise self.broken(problem, error.pos) from None
+            except DataError:
+                raise
+            except ValueError as error:  # a whole number of thousands of digits
+                raise self.broken(str(error)) from None
+            else:
+                # A number that touches the window's end may go on behind it.
+                if end < len(self._text) or self._ended:
+                    self._place = end
+                    return value
+            if len(self._text) - self._place > _LONGEST_ENTRY:
+                raise self.broken(problem or f"an entry is longer than {_LONGEST_ENTRY} characters")
+            self._grow()
+
+    def broken(self, problem: str, place: int | None = None) -> DataError:
+        at = self._before + (self._place if place is None else place)
+        return DataError(
+            f"{self.path} is not complete JSON (character {at}: {problem}): "
+            f"the download or unpacking broke off; get the file again"
+        )
+
+
+def _walk(text: _Window, keys: tuple[str | int, ...], depth: int) -> Iterator[tuple[tuple, Any]]:
+    opening = text.peek()
+    if len(keys) == depth or opening not in ("{", "["):
+        yield keys, text.value()
+        return
+    closing = "}" if opening == "{" else "]"
+    text.take(opening)
+    if text.peek() == closing:
+        text.take(closing)
+        return
+    seen: set[str] = set()
+    number = 0
+    while True:
+        key: str | int = number
+        if opening == "{":
+            if text.peek() != '"':
+                raise text.broken("a key is missing")
+            key = text.value()
+            if key in seen:
+                raise _twice(text.path, key)
+            seen.add(key)
+            text.take(":")
+        yield from _walk(text, (*keys, key), depth)
+        number += 1
+        if text.take(",", closing) == closing:
+            return
+
+
+# --- values --------------------------------------------------------------------------------------------
+
+
+def value_of(where: str, entry: Any, key: str) -> Any:
+    """`entry[key]`; DataError, which starts with `where`, where it is missing or null."""
+    if not isinstance(entry, dict) or entry.get(key) is None:
+        raise DataError(f"{where} has no key {key!r}: {AGAIN}")
+    return entry[key]
+
+
+def numbers(where: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Nested lists as an array of this shape, float64; DataError, which starts with `where`, if not."""
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(f"{where} is not an array of numbers: {AGAIN}") from None
+    if array.size != np.prod(shape) or array.ndim == 0 or array.shape[0] != shape[0]:
+        raise DataError(f"{where} has shape {array.shape}, where {shape} belongs: {AGAIN}")
+    return array.reshape(shape)
+
+
+def finite_numbers(where: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """`numbers` that are finite, in float32 too."""
+    array = numbers(where, value, shape)
+    if not (np.abs(array) < np.finfo(np.float32).max).all():
+        raise DataError(f"{where} is not finite: {AGAIN}")
+    return array
