@@ -5,17 +5,12 @@ the next one.
 `python tests/run_all.py units pages` runs only the parts named.
 """
 
-import contextlib
-import functools
-import http.server
 import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
 from pathlib import Path
 
 from hands_lib.reproduce.chapters import list_chapters
@@ -30,7 +25,7 @@ REPORTS = BUILD / "tests"
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-n", "2"]
 RUFF = str(BIN / "ruff")
 OF_THE_SITE = ["tests/chapters", "tests/browser"]
-OF_THE_BOOK = ["cells", "repeat", "links", "pages"]
+OF_THE_BOOK = ["cells", "repeat", "pages"]
 PARTS = {
     "style": "ruff check and format",
     "imports": "who may import whom",
@@ -38,8 +33,7 @@ PARTS = {
     "book": "every chapter through papermill, then Jupyter Book",
     "cells": "ruff on the executed notebooks",
     "repeat": "a second execution gives the same outputs (nbval)",
-    "links": "links and anchors of the built site",
-    "pages": "every chapter's outputs, and every page in Chromium",
+    "pages": "every chapter's outputs, every link, every page in Chromium",
 }
 
 
@@ -48,9 +42,8 @@ def executed_notebooks() -> list[str]:
     return [str(path.relative_to(ROOT)) for path in paths if path.is_file()]
 
 
-def commands(name: str, address: str) -> list[list[str]]:
-    """What a part runs; asked for when it is its turn, so that it sees what the parts before it made.
-    `address` is a file server of the built site."""
+def commands(name: str) -> list[list[str]]:
+    """What a part runs; asked for when it is its turn, so that it sees what the parts before it made."""
     report = f"--junitxml={REPORTS / name}.xml"
     match name:
         case "style":
@@ -67,26 +60,9 @@ def commands(name: str, address: str) -> list[list[str]]:
             options = ["--nbval", "--nbval-sanitize-with", "tests/nbval.cfg", "--nbval-cell-timeout=600"]
             # one kernel for a notebook, hence loadfile
             return [[*PYTEST, report, "--dist", "loadfile", *options, *executed_notebooks()]]
-        case "links":
-            checker = [str(BIN / "linkchecker"), "-f", "tests/linkchecker.ini", "--no-status", "--no-robots"]
-            return [[*checker, f"{address}/index.html"]]
         case "pages":
             return [[*PYTEST, report, *OF_THE_SITE]]
     raise ValueError(name)
-
-
-@contextlib.contextmanager
-def file_server(folder: Path) -> Iterator[str]:
-    handler = functools.partial(QuietHandler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 def count(name: str, good: bool) -> tuple[int, int]:
@@ -107,7 +83,6 @@ def main(chosen: list[str]) -> int:
         print(f"unknown part {', '.join(sorted(unknown))}; there are: {', '.join(PARTS)}")
         return 2
     environment = os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
-    environment["no_proxy"] = "127.0.0.1," + environment.get("no_proxy", "")
     results = {}
     for name, title in PARTS.items():
         if chosen and name not in chosen:
@@ -127,8 +102,7 @@ def main(chosen: list[str]) -> int:
             extra = {"HANDS_RESULTS": str(REPORTS / "results")}
         if name == "pages" and "book" in results:
             extra = {"HANDS_BOOK_IS_BUILT": "1"}
-        with file_server(BUILD / "html") as address:
-            codes = [subprocess.call(command, env=environment | extra) for command in commands(name, address)]
+        codes = [subprocess.call(command, env=environment | extra) for command in commands(name)]
         results[name] = (not any(codes), time.time() - start)
         good, seconds = results[name]
         print(f"== {name}: {'passed' if good else 'FAILED'} in {seconds:.0f} s", flush=True)

@@ -99,7 +99,10 @@ def with_faces(num_faces: int) -> Mesh:
     mesh = first(hands(1)[0])
     fine = trimesh.Trimesh(mesh.vertices.numpy(), mesh.faces.numpy(), process=False).subdivide()
     vertices, faces, *_ = igl.decimate(np.asarray(fine.vertices), np.asarray(fine.faces, np.int64), num_faces)
-    return Mesh(torch.tensor(vertices, dtype=torch.float32), torch.tensor(faces, dtype=torch.long))
+    return Mesh(
+        torch.tensor(np.ascontiguousarray(vertices), dtype=torch.float32),
+        torch.tensor(np.ascontiguousarray(faces), dtype=torch.long),
+    )
 
 
 def cloud(num: int, mesh: Mesh, seed: int = 0) -> torch.Tensor:

@@ -1,10 +1,10 @@
 """Skeleton and surface of 256 hands beside smplx's MANO layer: from joint angles to vertices, and back.
 
-The layer reads a file of MANO's schema that is made here (random numbers in MANO's shapes: its arithmetic does
-not depend on them), so it computes 778 vertices and 16 joints; the library computes 21 joints and 307 or 699
-vertices. Both take their turns in one process, since other work on the machine slows both alike: what counts is
-the ratio. Forward is without gradients; backward is by everything that shapes and places a hand: angles, root,
-translation, and betas there, bone lengths here.
+The layer reads a file of MANO's schema that is made here (random numbers in MANO's shapes: its arithmetic
+does not depend on them), so it computes 778 vertices and 16 joints; the library computes 21 joints and 307 or
+699 vertices. Both take their turns in one process, since other work on the machine slows both alike: what
+counts is the ratio. Forward is without gradients; backward is by everything that shapes and places a hand:
+angles, root, translation, and betas there, bone lengths here.
 """
 
 import contextlib

@@ -4,6 +4,9 @@ A manifest (`data_manifests/NAME.yml`) holds facts and no bytes: licence, versio
 data, files with size and SHA-256 where they are known, splits, units, frames, joint order, and who uses it.
 The project downloads nothing; the environment variable HANDS_DATA names a folder that has one folder for each
 data set.
+
+Exit codes of `hands data check`: 0 complete, 1 not there or not usable, 2 no such data set, 3 partial (what
+is there can be used, and the report names what is not).
 """
 
 import difflib
@@ -18,14 +21,21 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from hands_lib.data.errors import DataError, MissingData
+from hands_lib.data.freihand import COCO_FILE, FreiHand
+from hands_lib.data.freihand import SPLITS as FREIHAND_SPLITS
 from hands_lib.data.halo_sequence import read_halo_sequence
-from hands_lib.data.images import read_image
+from hands_lib.data.images import missing_files
 from hands_lib.data.interhand26m import InterHand26M, splits_in
+from hands_lib.data.reinterhand import LIGHTINGS, ReInterHand, captures_in
+from hands_lib.hand.mano import ManoError, read_mano_pickle
 from hands_lib.hand.skeleton import JOINT_ORDERS
 
 ENVIRONMENT_VARIABLE = "HANDS_DATA"
 MANIFEST_FOLDER = Path(__file__).resolve().parents[2] / "data_manifests"
 _DECODED_IMAGES = 16  # photographs of each split that a check decodes; all are looked for
+_NAMED = 12  # incomplete folders that a check names; it counts the others
+COMPLETE, UNUSABLE, UNKNOWN, PARTIAL = range(4)
+"""Exit codes."""
 
 
 def _relative(path: str) -> str:
@@ -90,14 +100,18 @@ class Manifest(_Facts):
     folder: _RelativePath
     units: _Text
     frames: _Text
-    joint_order: Annotated[str, AfterValidator(_joint_order)]
-    hands: _Text
+    joint_order: Annotated[str, AfterValidator(_joint_order)] | None = None
+    """None where no hands are annotated."""
+    hands: _Text | None = None
     image_size: str | None = None
     splits: dict[str, Split] = Field(min_length=1)
-    layouts: list[Layout] = Field(min_length=1)
+    layouts: list[Layout] = []
+    """None where the project does not read the data: then only the folder is looked for."""
     notes: list[_Text] = []
     used_by: list[_Text]
     """Chapters, by their path in the book."""
+    slugs: list[_Text]
+    """The systems whose papers use it."""
 
     def folders(self) -> list[str]:
         """Where the data may lie below HANDS_DATA: the whole set before a sample of it."""
@@ -112,6 +126,30 @@ class Manifest(_Facts):
             f"licence     {licence}: {self.licence.terms}\n"
             f"put it in   ${ENVIRONMENT_VARIABLE}/{self.folder}, or name its folder with --root"
         )
+
+    def text(self) -> str:
+        """All facts, as a person reads them."""
+        lines = [self.origin_text(), f"cite        {self.citation}", ""]
+        lines += [f"{name:<12}{value}" for name, value in (
+            ("units", self.units), ("frames", self.frames), ("hands", self.hands),
+            ("joint order", self.joint_order), ("images", self.image_size),
+        ) if value]  # fmt: skip
+        lines += ["splits:"]
+        for name, split in self.splits.items():
+            count = f"{split.photographs:,} photographs" if split.photographs else ""
+            lines.append(f"  {name:<18}" + "; ".join(part for part in (count, split.note) if part))
+        for layout in self.layouts:
+            lines.append(f"layout {layout.name}: {layout.about}")
+            lines += [
+                f"  {file.path}{'' if file.required else '  (optional)'}"
+                + (f"  {file.size} bytes" if file.size else "")
+                + (f"  sha256 {file.sha256}" if file.sha256 else "")
+                for file in layout.files
+            ]
+        if self.notes:
+            lines += ["notes:", *(f"  - {note}" for note in self.notes)]
+        lines.append(f"used by     {', '.join([*self.used_by, *self.slugs]) or 'nothing yet'}")
+        return "\n".join(lines)
 
 
 def manifest_names() -> list[str]:
@@ -178,7 +216,7 @@ def require_data(name: str, root: str | Path | None = None) -> Path:
         manifest = load_manifest(name)
         base = os.environ.get(ENVIRONMENT_VARIABLE)
         where = (
-            " and ".join(str(Path(base) / folder) for folder in manifest.folders()) + " do not exist"
+            "there is no " + " and no ".join(str(Path(base) / folder) for folder in manifest.folders())
             if base
             else f"no --root was given and ${ENVIRONMENT_VARIABLE} is not set"
         )
@@ -192,38 +230,51 @@ class CheckReport:
 
     manifest: Manifest
     root: Path
-    layout: Layout
+    layout: Layout | None
     present: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     """Required, and not there."""
     optional: list[str] = field(default_factory=list)
     """Not there, and not needed."""
+    partial: list[str] = field(default_factory=list)
+    """Not there, and the rest can be used without."""
     corrupt: list[str] = field(default_factory=list)
     """There, and not what it should be: path and reason."""
     contents: list[str] = field(default_factory=list)
     """What the reader found inside."""
 
     @property
+    def code(self) -> int:
+        """Exit code."""
+        return UNUSABLE if self.missing or self.corrupt else PARTIAL if self.partial else COMPLETE
+
+    @property
     def ok(self) -> bool:
-        return not self.missing and not self.corrupt
+        """Whether everything that is there can be used, even if it is not everything."""
+        return self.code in (COMPLETE, PARTIAL)
 
     def text(self) -> str:
-        parts = [f"{self.manifest.title} in {self.root} (layout: {self.layout.name}, {self.layout.about})"]
+        layout = f" (layout: {self.layout.name}, {self.layout.about})" if self.layout else ""
+        parts = [f"{self.manifest.title} in {self.root}{layout}"]
         for title, lines in (
             ("there", self.present),
             ("contents", self.contents),
             ("not there, optional", self.optional),
+            ("PARTIAL: not there, the rest can be used", self.partial),
             ("MISSING", self.missing),
             ("CORRUPT", self.corrupt),
         ):
             if lines:
                 parts.append("\n".join([f"{title}:", *(f"  {line}" for line in lines)]))
         parts.append(self.manifest.origin_text())
-        if self.ok:
-            read = " and can be read" if self.contents else ""
-            parts.append(f"complete: everything that is needed is there{read}")
-        else:
-            parts.append(f"NOT usable: {len(self.missing)} missing, {len(self.corrupt)} corrupt")
+        read = " and can be read" if self.contents else ""
+        parts.append(
+            {
+                COMPLETE: f"complete: everything that is needed is there{read}",
+                PARTIAL: f"partial: what is there can be used; {len(self.partial)} parts are not there",
+                UNUSABLE: f"NOT usable: {len(self.missing)} missing, {len(self.corrupt)} corrupt",
+            }[self.code]
+        )
         return "\n\n".join(parts)
 
 
@@ -234,6 +285,13 @@ def check(name: str, root: str | Path | None = None) -> CheckReport:
     """
     manifest = load_manifest(name)
     folder = require_data(name, root)
+    if not manifest.layouts:
+        report = CheckReport(manifest, folder, None)
+        there = sorted(path.name for path in folder.iterdir())
+        (report.present if there else report.missing).append(
+            f"{len(there)} files and folders" if there else "the data: the folder is empty"
+        )
+        return report
     layout = max(manifest.layouts, key=lambda layout: _share_present(manifest, layout, folder))
     report = CheckReport(manifest, folder, layout)
     splits = [split for split in manifest.splits if _split_is_there(layout, split, folder)]
@@ -245,25 +303,46 @@ def check(name: str, root: str | Path | None = None) -> CheckReport:
     if report.missing:
         return report  # the reader would only say the same again
     if read := _READERS.get(name):
-        contents, corrupt = read(folder)
-        report.contents.extend(contents)
-        report.corrupt.extend(corrupt)
+        read(report)
     return report
 
 
 def check_command(name: str, root: str | None) -> tuple[str, int]:
-    """Text and exit code of `hands data check NAME --root DIR`: 0 complete, 1 not, 2 no such data set."""
+    """Text and exit code of `hands data check NAME --root DIR`; the module's header says what codes mean."""
     try:
         load_manifest(name)
     except DataError as error:
-        return f"hands: {error}", 2
+        return f"hands: {error}", UNKNOWN
     try:
         report = check(name, root)
     except MissingData as error:
         manifest = load_manifest(name)
         text = str(error)
-        return f"{text}\n\n{manifest.origin_text()}" if manifest.homepage not in text else text, 1
-    return report.text(), 0 if report.ok else 1
+        return f"{text}\n\n{manifest.origin_text()}" if manifest.homepage not in text else text, UNUSABLE
+    return report.text(), report.code
+
+
+def show_command(name: str) -> tuple[str, int]:
+    """Text and exit code of `hands data show NAME`."""
+    try:
+        return load_manifest(name).text(), COMPLETE
+    except DataError as error:
+        return f"hands: {error}", UNKNOWN
+
+
+def list_command() -> tuple[str, int]:
+    """Text and exit code of `hands data list`: every data set, its licence, and whether it is here."""
+    rows = [("name", "data set", "licence", "here")]
+    try:
+        for name in manifest_names():
+            manifest = load_manifest(name)
+            found = find_data(name)
+            rows.append((name, manifest.title, manifest.licence.name, str(found) if found else "-"))
+    except DataError as error:
+        return f"hands: {error}", UNUSABLE
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join(line.rstrip() for line in lines), COMPLETE
 
 
 def _share_present(manifest: Manifest, layout: Layout, root: Path) -> float:
@@ -304,44 +383,106 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read_interhand26m(root: Path) -> tuple[list[str], list[str]]:
-    contents, corrupt = [], []
-    for split in splits_in(root):
+def _read_interhand26m(report: CheckReport) -> None:
+    for split in splits_in(report.root):
         try:
-            dataset = InterHand26M(root, split)
+            dataset = InterHand26M(report.root, split)
+            steps = dataset.skeletons()
+            # These read further files, which may be damaged too.
+            first = dataset[0]
         except DataError as error:
-            corrupt.append(str(error))
+            report.corrupt.append(str(error))
             continue
-        steps = dataset.skeletons()
         hands = int(steps.joint_valid.any(dim=-1).sum())
-        contents.append(
+        report.contents.append(
             f"{split}: {len(dataset)} photographs of {len(steps.joints)} time steps, {hands} hands, "
             f"{int(steps.joint_valid.sum())} valid joints"
         )
-        paths = dataset.image_paths()
-        absent = [path for path in paths if not path.is_file()]
+        if first.mano is not None or dataset.file("MANO_NeuralAnnot").exists():
+            report.contents.append(f"{split}: MANO fits: {dataset.usable(photograph=False, mano=True)[1]}")
+        absent = [f"{folder}: {lost} of {total}" for folder, (lost, total) in dataset.missing().items()]
         if absent:
-            corrupt.append(f"{absent[0]} is missing ({len(absent)} of {len(paths)} photographs of {split})")
+            lost = len(dataset) - len(dataset.present())
+            report.partial.append(f"{split}: {lost} of {len(dataset)} photographs are missing")
+            report.partial += [f"{split}: {line}" for line in absent[:_NAMED]]
+            report.partial += [f"{split}: and in {len(absent) - _NAMED} more"] if len(absent) > _NAMED else []
+        present = dataset.present()
+        _decode(report, split, [lambda n=n, d=present: d[n].image() for n in _some(len(present))])
+
+
+def _read_reinterhand(report: CheckReport) -> None:
+    for capture in captures_in(report.root):
+        for cameras in ("studio", "ego"):
+            for lighting in LIGHTINGS:
+                try:
+                    dataset = ReInterHand(report.root, capture, cameras=cameras, lighting=lighting)
+                except MissingData:
+                    continue  # a capture may be there under one lighting only
+                except DataError as error:
+                    report.corrupt.append(str(error))
+                    continue
+                label = f"{capture}, {cameras}, {lighting}"
+                report.contents.append(f"{label}: {dataset.skipped}")
+                _decode(report, label, [lambda d=dataset, n=n: d[n].image() for n in _some(len(dataset))])
+    if not report.contents and not report.corrupt:
+        report.missing.append("a capture with photographs, below data/")
+
+
+def _read_freihand(report: CheckReport) -> None:
+    splits = ["sample"] if (report.root / COCO_FILE).is_file() else list(FREIHAND_SPLITS)
+    for split in splits:
+        try:
+            dataset = FreiHand(report.root, split)
+        except MissingData:
+            continue  # one split is enough
+        except DataError as error:
+            report.corrupt.append(str(error))
             continue
-        chosen = range(0, len(paths), max(1, len(paths) // _DECODED_IMAGES))
-        for number in chosen:
-            try:
-                frame = dataset[number]
-                read_image(frame.image_path, frame.sample.camera.width, frame.sample.camera.height)
-            except DataError as error:
-                corrupt.append(str(error))
-        contents.append(f"{split}: {len(chosen)} photographs decoded")
-    return contents, corrupt
+        paths = dataset.image_paths()
+        absent = missing_files(paths)
+        report.contents.append(f"{split}: {len(dataset)} photographs")
+        if any(absent):
+            first = paths[absent.index(True)]
+            report.partial.append(f"{split}: {sum(absent)} of {len(paths)} photographs, the first {first}")
+        there = [n for n, lost in enumerate(absent) if not lost]
+        chosen = [there[n] for n in _some(len(there))]
+        _decode(report, split, [lambda n=n, d=dataset: d[n].image() for n in chosen])
 
 
-def _read_halo(root: Path) -> tuple[list[str], list[str]]:
+def _read_mano(report: CheckReport) -> None:
+    for side in ("RIGHT", "LEFT"):
+        try:
+            read_mano_pickle(report.root / f"MANO_{side}.pkl")
+            report.contents.append(f"MANO_{side}.pkl: a whole MANO model")
+        except ManoError as error:
+            report.corrupt.append(str(error))
+
+
+def _read_halo(report: CheckReport) -> None:
     try:
-        return [f"{len(read_halo_sequence(root))} skeletons"], []
+        report.contents.append(f"{len(read_halo_sequence(report.root))} skeletons")
     except DataError as error:
-        return [], [str(error)]
+        report.corrupt.append(str(error))
 
 
-_READERS: dict[str, Callable[[Path], tuple[list[str], list[str]]]] = {
-    "interhand26m": _read_interhand26m,
+def _some(count: int) -> range:
+    return range(0, count, max(1, count // _DECODED_IMAGES))
+
+
+def _decode(report: CheckReport, label: str, photographs: list[Callable[[], object]]) -> None:
+    for decode in photographs:
+        try:
+            decode()
+        except DataError as error:
+            report.corrupt.append(str(error))
+    report.contents.append(f"{label}: {len(photographs)} photographs decoded")
+
+
+_READERS: dict[str, Callable[[CheckReport], None]] = {
+    "freihand": _read_freihand,
     "halo_skeleton_sequence": _read_halo,
+    "interhand26m": _read_interhand26m,
+    "interhand26m_30fps": _read_interhand26m,
+    "mano": _read_mano,
+    "reinterhand": _read_reinterhand,
 }

@@ -45,11 +45,12 @@ class SurfaceDistance(TensorFields):
 
 
 def corners_of(
-    values: Float[Tensor, "*batch vertex channel"],
+    values: Float[Tensor, "*values_batch vertex channel"],
     faces: Int[Tensor, "face 3"],
     face: Int[Tensor, "*batch point"],
 ) -> Float[Tensor, "*batch point 3 channel"]:
-    """Values of the vertices at the three corners of the face of each point."""
+    """Values of the vertices at the three corners of the face of each point. Batches broadcast to that of
+    `face`."""
     index = faces.long()[face].flatten(start_dim=-2)[..., None]
     values = values.expand(*face.shape[:-1], *values.shape[-2:])
     return values.gather(-2, index.expand(*index.shape[:-1], values.shape[-1])).unflatten(-2, (-1, 3))

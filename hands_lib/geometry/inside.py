@@ -118,8 +118,8 @@ def grid_occupancy(
     axes = _grid_axes(*(bound.detach() for bound in bounds), resolution)
     axes = axes.expand(*batch, 3, resolution).reshape(-1, 3, resolution)
     backend = backend or ("numba" if vertices.device.type == "cpu" else "torch")
-    winding = {"numba": _grid_numba, "torch": _grid_torch}[backend](axes, vertices, mesh.faces.long())
-    return (winding > 0).view(*batch, resolution, resolution, resolution)
+    occupied = {"numba": _grid_numba, "torch": _grid_torch}[backend](axes, vertices, mesh.faces.long())
+    return occupied.view(*batch, resolution, resolution, resolution)
 
 
 def count_inside_both(first: Mesh, second: Mesh, resolution: int = 50) -> Int[Tensor, "*batch"]:
@@ -165,14 +165,14 @@ def _grid_axes(lower: Tensor, upper: Tensor, resolution: int) -> Float[Tensor, "
 
 def _grid_numba(axes: Tensor, vertices: Tensor, faces: Tensor) -> Tensor:
     resolution = axes.shape[-1]
-    winding = torch.empty(len(vertices), resolution, resolution, resolution, dtype=torch.int8)
+    occupied = torch.empty(len(vertices), resolution, resolution, resolution, dtype=torch.bool)
     arrays = [tensor.contiguous().numpy() for tensor in (axes, vertices, faces)]
 
     def count(start: int, stop: int) -> None:
-        crossings.grid_winding_numbers(start, stop, *arrays, winding.numpy())
+        crossings.grid_occupancies(start, stop, *arrays, occupied.numpy())
 
     for_ranges(count, len(vertices), grain=2)
-    return winding
+    return occupied
 
 
 def _grid_torch(axes: Tensor, vertices: Tensor, faces: Tensor) -> Tensor:
@@ -213,4 +213,4 @@ def _grid_torch(axes: Tensor, vertices: Tensor, faces: Tensor) -> Tensor:
     counts = torch.zeros(len(vertices) * resolution**2 * (resolution + 1), dtype=torch.int32, device=device)
     counts.index_add_(0, slots, crossing.int())
     counts = counts.view(-1, resolution, resolution, resolution + 1)
-    return counts.flip(-1).cumsum(-1, dtype=torch.int32).flip(-1)[..., 1:]
+    return counts.flip(-1).cumsum(-1, dtype=torch.int32).flip(-1)[..., 1:] > 0

@@ -1,5 +1,8 @@
 """What the geometry functions ask of a mesh, and the errors when it is not given."""
 
+import math
+
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -49,9 +52,13 @@ def _check_coordinates(values: Tensor, name: str) -> None:
 
 def check_finite(values: Tensor, name: str) -> None:
     """Raises GeometryError with the index of the first NaN or infinite value."""
-    # A sum is finite unless a term is not (or it overflows): one pass that is enough nearly always.
-    if values.numel() and not torch.isfinite(values.detach().sum()):
-        offenders = (~torch.isfinite(values.detach())).nonzero()
+    values = values.detach()
+    # A sum is finite unless a term is not (or it overflows): one pass, enough nearly always. NumPy's on the
+    # CPU, because torch would wake all its threads for it.
+    with np.errstate(all="ignore"):
+        total = values.numpy().sum() if values.device.type == "cpu" else values.sum().item()
+    if not math.isfinite(total):
+        offenders = (~torch.isfinite(values)).nonzero()
         if len(offenders):
             where = tuple(offenders[0].tolist())
             raise GeometryError(f"{name} contain {values[where].item()} at index {where}")
@@ -116,8 +123,8 @@ def check_closed(mesh: Mesh) -> None:
 
 def matched_batches(
     points: Float[Tensor, "*points_batch point 3"], mesh: Mesh
-) -> tuple[Float[Tensor, "batch point 3"], Float[Tensor, "batch vertex 3"], torch.Size]:
-    """Points and vertices with one common batch dimension, contiguous, and the shape of the answer.
+) -> tuple[Float[Tensor, "mesh sample 3"], Float[Tensor, "mesh vertex 3"], torch.Size]:
+    """Points and vertices of each mesh with one batch dimension, contiguous, and the shape of the answer.
 
     A single mesh under a batch of points is not repeated: its points become one long list.
     """

@@ -42,7 +42,7 @@ class Fragments(TensorFields):
     def interpolate(
         self,
         faces: Int[Tensor, "face 3"],
-        attributes: Float[Tensor, "*batch vertex channel"],
+        attributes: Float[Tensor, "*attributes_batch vertex channel"],
         background: float = 0,
     ) -> Float[Tensor, "*batch height width channel"]:
         """Vertex attributes (colours, positions, ...) at what each pixel sees. Differentiable in both."""
@@ -123,7 +123,9 @@ def _to_image(
     return homogeneous, depths.expand(*batch, num_points).reshape(batch.numel(), num_points), batch
 
 
-def _transformed(matrix: Float[Tensor, "*batch 3 3"], points: Float[Tensor, "*batch point 3"]) -> Tensor:
+def _transformed(
+    matrix: Float[Tensor, "*matrix_batch 3 3"], points: Float[Tensor, "*points_batch point 3"]
+) -> Float[Tensor, "*batch point 3"]:
     """matrix @ point, with the same rounding on every device (a matrix product's depends on its library)."""
     x, y, z = matrix[..., None, :, :].unbind(dim=-1)
     return x * points[..., :1] + y * points[..., 1:2] + z * points[..., 2:]

@@ -22,6 +22,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hands_lib.hand import lanes
+from hands_lib.hand.kinematics_kernel import Chain
 from hands_lib.structures import HandPose, TensorFields
 
 # Rest palm: directions of the metacarpals (wrist to base joint) in the hand frame, to two digits.
@@ -106,18 +108,37 @@ def joint_rotation(angles: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3
 
 def forward_kinematics(pose: HandPose) -> Skeleton:
     """The 21 joints and the orientation of every bone. Differentiable in all fields of `pose`."""
-    like = pose.bone_lengths
     metacarpal_angles = torch.nn.functional.pad(pose.palm_angles, (0, 1))  # metacarpals do not twist
-    local = joint_rotation(torch.cat([metacarpal_angles[..., None, :], pose.joint_angles], dim=-2))
-    metacarpal = pose.root_rotation[..., None, :, :] @ METACARPAL_FRAMES.to(like) @ local[..., 0, :, :]
-    proximal = metacarpal @ _METACARPAL_FROM_DIGIT.to(like) @ local[..., 1, :, :]
+    angles = torch.cat([metacarpal_angles[..., None, :], pose.joint_angles], dim=-2)
+    inputs = (pose.root_translation, pose.root_rotation, angles, pose.bone_lengths)
+    if lanes.served(*inputs):
+        constants = METACARPAL_FRAMES.to(angles), _METACARPAL_FROM_DIGIT.to(angles)
+        joints, rotations = Chain.apply(*inputs, *constants, bone_chain)
+    else:
+        joints, rotations = bone_chain(*inputs)
+    return Skeleton(joints, rotations, pose.root_rotation)
+
+
+def bone_chain(
+    translation: Float[Tensor, "*batch 3"],
+    root: Float[Tensor, "*batch 3 3"],
+    angles: Float[Tensor, "*batch 5 4 3"],
+    lengths: Float[Tensor, "*batch 5 4"],
+) -> tuple[Float[Tensor, "*batch 21 3"], Float[Tensor, "*batch 5 4 3 3"]]:
+    """Joints and world_from_bone in plain torch, on any device: the reference of `kinematics_kernel`.
+
+    angles   flexion, abduction, twist of the joint that turns each bone against the one before it
+    """
+    local = joint_rotation(angles)
+    metacarpal = root[..., None, :, :] @ METACARPAL_FRAMES.to(lengths) @ local[..., 0, :, :]
+    proximal = metacarpal @ _METACARPAL_FROM_DIGIT.to(lengths) @ local[..., 1, :, :]
     middle = proximal @ local[..., 2, :, :]
     distal = middle @ local[..., 3, :, :]
     rotations = torch.stack([metacarpal, proximal, middle, distal], dim=-3)
-    bones = rotations[..., 1] * pose.bone_lengths[..., None]  # a bone lies along its own y
-    wrist = pose.root_translation[..., None, :]
+    bones = rotations[..., 1] * lengths[..., None]  # a bone lies along its own y
+    wrist = translation[..., None, :]
     joints = wrist + bones.cumsum(dim=-2).flatten(-3, -2)
-    return Skeleton(torch.cat([wrist, joints], dim=-2), rotations, pose.root_rotation)
+    return torch.cat([wrist, joints], dim=-2), rotations
 
 
 @dataclass(frozen=True)

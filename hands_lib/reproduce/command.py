@@ -32,6 +32,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands.add_parser("build", help="execute what changed and build the book into _build/html")
     data = commands.add_parser("data", help="about data sets").add_subparsers(dest="action", required=True)
+    data.add_parser("list", help="every data set, its licence, and whether it is on this machine")
+    show = data.add_parser("show", help="what is known about a data set, and where a person gets it")
+    show.add_argument("name", help="name of the data set, for example interhand26m")
     check = data.add_parser("check", help="what is there, what is missing, where a person gets it")
     check.add_argument("name", help="name of the data set, for example interhand26m")
     check.add_argument("--root", help="folder of the data set (default: below $HANDS_DATA)")
@@ -87,9 +90,14 @@ def main(arguments: list[str] | None = None) -> int:
         if args.command == "build":
             return _build(find_root())
         if args.command == "data":
-            from hands_lib.data.manifest import check_command
+            from hands_lib.data.manifest import check_command, list_command, show_command
 
-            text, code = check_command(args.name, args.root)
+            if args.action == "list":
+                text, code = list_command()
+            elif args.action == "show":
+                text, code = show_command(args.name)
+            else:
+                text, code = check_command(args.name, args.root)
             print(text, file=sys.stderr if code else sys.stdout)
             return code
     except ProjectError as error:

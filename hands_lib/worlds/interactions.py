@@ -18,7 +18,7 @@ How a pair comes to touch:
    refined surface, which are those that the labels contain. Fingers of the same hand may touch each other.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -70,8 +70,9 @@ KEY_POSES: dict[str, tuple[tuple[float, ...], ...]] = {
     "telephone": _fingers((-12, 20, 2, 0), little=(3, -16, 5, 4)),
     "claw": ((10, 15, 25, 25), (5, 8, 62, 35), (4, 2, 64, 36), (5, -4, 64, 36), (7, -10, 62, 35)),
     "round": ((28, 8, 18, 20), (48, 2, 45, 25), (50, 0, 46, 25), (51, -1, 46, 25), (52, -3, 45, 25)),
-    "interlaced": ((-10, 5, 10, 8), (14, 15, 12, 6), (12, 4, 13, 6), (13, -8, 13, 6), (15, -20, 13, 6)),
-    "interlaced_closed": ((20, 5, 30, 20), (62, 15, 70, 35), (62, 4, 72, 35), (62, -8, 72, 35), (62, -20, 68, 35)),
+    "interlaced": ((-16, -18, 6, 6), (6, 22, 5, 3), (5, 6, 5, 3), (5, -6, 5, 3), (7, -28, 5, 3)),
+    "interlaced_low": ((26, -8, 24, 20), (6, 22, 5, 3), (5, 6, 5, 3), (5, -6, 5, 3), (7, -28, 5, 3)),
+    "interlaced_closed": ((20, 5, 30, 20), (72, 22, 70, 35), (72, 6, 72, 35), (72, -6, 72, 35), (72, -28, 68, 35)),
     "wrapped": ((38, 0, 32, 30), (62, 3, 66, 38), (64, 0, 68, 38), (64, -2, 68, 38), (64, -4, 66, 38)),
 }  # fmt: skip
 _LETTERS = (
@@ -113,8 +114,10 @@ class Interaction:
     """Least and greatest distance along the sweep, metres."""
     jitter: float = 4
     """Standard deviation of every joint angle, degrees."""
-    alternate: bool = field(default=False)
+    alternate: bool = False
     """Whether the offset to the side may have either sign."""
+    search: float = 0.0
+    """The offset to the side may change by this much, metres: the one is taken that lets the hands come closest."""
 
 
 _PALM = ("wrist", "index_1", "middle_1", "ring_1", "little_1")
@@ -127,9 +130,9 @@ INTERACTIONS: dict[str, Interaction] = {
         scatter=0.004, jitter=2,
     ),
     "interlocked": Interaction(
-        _Hand(("interlaced",), ("middle_2",), (46, 8), (0, 5), (0, 4), closed="interlaced_closed"),
-        _Hand(("interlaced",), ("middle_2",), (46, 8), (0, 5), (0, 4), closed="interlaced_closed"),
-        offset=(0.0, 0.0145), scatter=0.002, jitter=1.5, alternate=True,
+        _Hand(("interlaced",), ("middle_2", "ring_2"), (44, 6), (0, 1.5), (0, 1.5), closed="interlaced_closed"),
+        _Hand(("interlaced_low",), ("middle_2", "ring_2"), (44, 6), (0, 1.5), (0, 1.5), closed="interlaced_closed"),
+        offset=(0.0, 0.0225), scatter=0.0008, jitter=0.8, alternate=True, search=0.005,
     ),
     "clasp": Interaction(
         _Hand(("relaxed", "open"), _PALM, (0, 6), (42, 10), (0, 6), closed="wrapped"),
@@ -306,10 +309,11 @@ def sample_pairs(
     return TwoHandPairs(pose, people, kinds), SamplingReport(counts)
 
 
-def _draw(
+def approach(
     kind: Interaction, people: Identities, generator: torch.Generator
-) -> tuple[HandPose, Bool[Tensor, " pair"]]:
-    """One attempt for every person: poses, and which of them are accepted."""
+) -> tuple[HandPose, Float[Tensor, "pair 2 5 3 3"]]:
+    """For every person two hands that face each other, the left one far away along the sweep (+x); and the angles
+    towards which their fingers close."""
     num = len(people.skin)
     swap = torch.rand(num, generator=generator) < 0.5
     roles = (kind.first, kind.second)
@@ -336,19 +340,36 @@ def _draw(
     if kind.alternate:
         across[:, 2] *= torch.where(torch.rand(num, generator=generator) < 0.5, -1.0, 1.0)
     # Offsets across the sweep are the same in both worlds. They belong to the second role.
-    across = across * torch.tensor([0.0, 1.0, 1.0]) * torch.where(swap, -1.0, 1.0)[:, None]
-    root[:, 1] += across
+    root[:, 1] += across * torch.tensor([0.0, 1.0, 1.0]) * torch.where(swap, -1.0, 1.0)[:, None]
     root[:, 1, 0] -= _FAR  # the mirrored world's -x is the world's +x, where the left hand comes from
     pose = replace(pose, root_translation=root)
+    return (_closest(pose, people.shape, kind.search) if kind.search else pose), closed
 
+
+def _draw(
+    kind: Interaction, people: Identities, generator: torch.Generator
+) -> tuple[HandPose, Bool[Tensor, " pair"]]:
+    """One attempt for every person: poses, and which of them are accepted."""
+    pose, closed = approach(kind, people, generator)
     low, high = kind.gap
-    gap = low + (high - low) * torch.rand(num, generator=generator)
+    gap = low + (high - low) * torch.rand(len(people.skin), generator=generator)
     pose, touched = _swept(pose, people.shape, gap)
-    if any(role.closed for role in roles):
+    if kind.first.closed or kind.second.closed:
         pose = _close(pose, closed, people.shape)
-    pose = _turned(pose, people.shape, generator)
+    pose = turned_as_a_whole(pose, people.shape, generator)
     vertices = pair_surfaces(pose, people.shape)
     return pose, touched & ~intersecting(vertices)
+
+
+def _closest(pose: HandPose, shape: HandShape, search: float) -> HandPose:
+    """Of five offsets of the left hand to the side, the one from which it can come closest."""
+    roots = []
+    for step in torch.linspace(-search, search, 5).tolist():
+        roots.append(pose.root_translation + torch.tensor([[0.0, 0, 0], [0.0, 0, step]]))
+    rooms = torch.stack([sweep_room(pair_surfaces(replace(pose, root_translation=r), shape)) for r in roots])
+    rooms = torch.where(rooms.isfinite(), rooms, -1.0)  # a hand that passes the other one has not come close
+    best = rooms.argmax(dim=0)
+    return replace(pose, root_translation=torch.stack(roots)[best, torch.arange(len(best))])
 
 
 def _angles(poses: tuple[str, ...], num: int, jitter: float, generator: torch.Generator) -> Tensor:
@@ -440,9 +461,11 @@ def _close(pose: HandPose, closed: Float[Tensor, "pair 2 5 3 3"], shape: HandSha
     return replace(pose, joint_angles=torch.lerp(opened, closed, share[..., None, None]))
 
 
-def _turned(pose: HandPose, shape: HandShape, generator: torch.Generator) -> HandPose:
-    """The pair turned as a whole, with its bounding box about the origin."""
-    num = len(pose.root_translation)
+def turned_as_a_whole(pose: HandPose, shape: HandShape, generator: torch.Generator) -> HandPose:
+    """Every pair turned, with its bounding box about the origin. A motion (shape of one pair, poses of many) moves and
+    turns as one."""
+    moving = shape.palm_width.shape[0] == 1 and len(pose.root_translation) > 1
+    num = 1 if moving else len(pose.root_translation)
     yaw = 2 * torch.pi * torch.rand(num, generator=generator)
     tilt = torch.deg2rad(15 * torch.randn(num, 3, generator=generator).clamp(-2, 2)) * torch.tensor([1.0, 0, 1])
     rotation = axis_angle_to_matrix(tilt) @ rotation_about_y(yaw)
@@ -454,6 +477,8 @@ def _turned(pose: HandPose, shape: HandShape, generator: torch.Generator) -> Han
         root_translation=(both @ pose.root_translation[..., None])[..., 0],
     )
     vertices = pair_surfaces(pose, shape).flatten(1, 2)
+    if moving:
+        vertices = vertices.flatten(0, 1)[None]
     centre = (vertices.amin(dim=1) + vertices.amax(dim=1)) / 2
     shift = torch.stack([centre, centre * _MIRROR], dim=1)
     return replace(pose, root_translation=pose.root_translation - shift)

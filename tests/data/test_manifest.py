@@ -121,7 +121,7 @@ def test_find_data_prefers_root_then_the_whole_set_then_a_sample(tmp_path, monke
         require_data("interhand26m")
     monkeypatch.setenv("HANDS_DATA", str(tmp_path))
     assert find_data("interhand26m") is None
-    with pytest.raises(MissingData, match=r"(?s)interhand26m_sample do not exist.*CC-BY-NC"):
+    with pytest.raises(MissingData, match=r"(?s)there is no .*interhand26m and no .*interhand26m_sample.*CC-BY-NC"):
         require_data("interhand26m")
     sample = tmp_path / "interhand26m_sample"
     sample.mkdir()
@@ -172,18 +172,27 @@ def test_check_finds_missing_and_damaged_parts(copy):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda copy: next(copy.rglob("image202.jpg")).unlink(), "1 of 6 photographs of test"),
         (lambda copy: next(copy.rglob("image202.jpg")).write_text("x"), "is not an image"),
         (lambda copy: next(copy.rglob("*_data.json")).write_text("{"), "is not complete JSON"),
         (lambda copy: next(copy.rglob("*_joint_3d.json")).write_text(""), "joint_3d.json: empty"),
     ],
-    ids=["no photograph", "no image", "truncated", "empty"],
+    ids=["no image", "truncated", "empty"],
 )
 def test_check_reads_what_is_there(copy, damage, message):
     damage(copy)
     text, code = check_command("interhand26m", str(copy))
     assert code == 1
     assert message in text[text.index("CORRUPT:") :]
+
+
+def test_check_of_a_part_of_the_release_is_partial_and_names_what_is_not_there(copy):
+    next(copy.rglob("image202.jpg")).unlink()
+    text, code = check_command("interhand26m", str(copy))
+    assert code == 3
+    partial = text[text.index("PARTIAL:") :]
+    assert "test: 1 of 6 photographs are missing" in partial
+    assert "test: Capture0/0002_lh: 1 of 2" in partial
+    assert "CORRUPT" not in text
 
 
 def test_known_sizes_and_hashes_are_compared(elsewhere, tmp_path):

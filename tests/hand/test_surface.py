@@ -107,11 +107,9 @@ def test_every_surface_is_one_closed_oriented_sphere_with_the_counts_of_the_form
 @given(parameters())
 def test_every_surface_encloses_about_the_same_hand(p):
     skeleton = forward_kinematics(rest_pose(like=DOUBLE))
-    bones = torch.cat([skeleton.root_rotation[None], skeleton.bone_rotations.flatten(0, 1)])
+    inputs = (skeleton.joints, skeleton.root_rotation, skeleton.bone_rotations)
     ones = torch.ones(23, dtype=torch.float64)
-    mesh = Mesh(
-        evaluation.surface_vertices(skeleton.joints, bones, ones, ones, template(p)), topology(p).faces
-    )
+    mesh = Mesh(evaluation.surface_vertices(*inputs, ones, ones, template(p)), topology(p).faces)
     # A coarse polygon has less area than the oval it stands for: a third less for a square.
     assert 150e-6 < volume(mesh) < 320e-6
 
@@ -358,10 +356,10 @@ def test_the_kernel_agrees_with_plain_torch_in_values_and_gradients(detail, num,
 
 def _inputs(num, dtype):
     skeleton, shape = random_skeletons(num, dtype=dtype), random_shape(num, dtype=dtype)
-    bones = torch.cat([skeleton.root_rotation[:, None], skeleton.bone_rotations.flatten(1, 2)], dim=1)
     widths = torch.cat([shape.digit_width.flatten(1), shape.palm_width], dim=1)
     depths = torch.cat([shape.digit_depth.flatten(1), shape.palm_depth], dim=1)
-    return [tensor.requires_grad_() for tensor in (skeleton.joints, bones, widths, depths)]
+    inputs = (skeleton.joints, skeleton.root_rotation, skeleton.bone_rotations, widths, depths)
+    return [tensor.requires_grad_() for tensor in inputs]
 
 
 def test_derivatives_by_angles_lengths_and_thickness():

@@ -7,8 +7,8 @@ tree search: no build, no branches, no scattered memory. The search is made of t
    height above the plane and two coordinates in it, so its distance is the height and a distance to three
    segments in 2D: no division, and the regions of the usual algorithm (Ericson, Real-Time Collision
    Detection, 2005, 5.1.5) appear as minima instead of branches.
-2. Points are handled in tiles of `TILE`. A face whose bounding sphere is farther from the tile's bounding
-   sphere than some other face is guaranteed to be is skipped for the whole tile.
+2. Points are handled in tiles of `TILE`. A face whose bounding sphere is farther from the tile's box than the
+   closest face can be from any of its points is skipped for the whole tile.
 3. Large clouds are first ordered along a Morton curve, which makes the tiles compact.
 
 Precision. The search runs in the dtype of the points, relative to the mesh's centre; rounding can make it
@@ -130,61 +130,88 @@ def prepare_search(vertices, faces, centre, frames, spheres):
 
 
 @compiled(fastmath=FAST)
-def _search_tile(x, y, z, frames, spheres, reach, best, chosen):
+def _hold_against(face, frame, x, y, z, best, chosen):
+    """Lowers the squared distances `best` of a tile to those of one face, and notes where it was closer."""
+    xx, xy, xz, x0 = frame[0], frame[1], frame[2], frame[3]
+    yx, yy, yz, y0 = frame[4], frame[5], frame[6], frame[7]
+    nx, ny, nz, n0 = frame[8], frame[9], frame[10], frame[11]
+    length0 = frame[12]
+    dx1, dy1, along1, across1, length1 = frame[13], frame[14], frame[15], frame[16], frame[17]
+    dx2, dy2, along2, across2, length2 = frame[18], frame[19], frame[20], frame[21], frame[22]
+    zero = x.dtype.type(0)
+    for j in range(TILE):
+        u = x[j] * xx + y[j] * xy + z[j] * xz + x0
+        v = x[j] * yx + y[j] * yy + z[j] * yz + y0
+        height = x[j] * nx + y[j] * ny + z[j] * nz + n0
+        s1 = u * dx1 + v * dy1 + along1
+        w1 = v * dx1 - u * dy1 + across1
+        s2 = u * dx2 + v * dy2 + along2
+        w2 = v * dx2 - u * dy2 + across2
+        inside = min(v, min(w1, w2)) >= zero
+        s0 = u - min(max(u, zero), length0)
+        s1 = s1 - min(max(s1, zero), length1)
+        s2 = s2 - min(max(s2, zero), length2)
+        outline = min(s0 * s0 + v * v, min(s1 * s1 + w1 * w1, s2 * s2 + w2 * w2))
+        squared = height * height + (zero if inside else outline)
+        closer = squared < best[j]
+        best[j] = squared if closer else best[j]
+        chosen[j] = face if closer else chosen[j]
+
+
+@compiled(fastmath=FAST)
+def _search_tile(x, y, z, frames, spheres, near, far, candidates, best, chosen):
     """Squared distance `best` and face `chosen` for the TILE points x, y, z (relative to the centre).
 
-    reach   room for one number a face: the squared distance of its centroid from the middle of the tile
+    near, far, candidates   room for one number a face: the squared distances of its centroid from the tile's
+                            box and from the corner of the box opposite to it; the faces that may be closest
     """
     # Constants in the dtype of the points: Numba would widen a float32 that meets a Python number to float64.
     number = x.dtype.type
-    zero, half, two, far = number(0), number(0.5), number(2), number(np.inf)
+    zero, half, unknown = number(0), number(0.5), number(np.inf)
+    # Covers the rounding of the bounds.
+    slack = number(1 + 1e-5)
     lower_x, upper_x, lower_y, upper_y, lower_z, upper_z = x[0], x[0], y[0], y[0], z[0], z[0]
     for j in range(TILE):
         lower_x, upper_x = min(lower_x, x[j]), max(upper_x, x[j])
         lower_y, upper_y = min(lower_y, y[j]), max(upper_y, y[j])
         lower_z, upper_z = min(lower_z, z[j]), max(upper_z, z[j])
-        best[j] = far
+        best[j] = unknown
     mid_x, mid_y, mid_z = half * (lower_x + upper_x), half * (lower_y + upper_y), half * (lower_z + upper_z)
-    dx, dy, dz = upper_x - mid_x, upper_y - mid_y, upper_z - mid_z
-    radius = np.sqrt(dx * dx + dy * dy + dz * dz)
-    nearest = far
+    half_x, half_y, half_z = upper_x - mid_x, upper_y - mid_y, upper_z - mid_z
+
+    # Every point of the tile is at most as far from the surface as the farthest corner is from any centroid.
+    reach = unknown
     for face in range(len(frames)):
-        dx, dy, dz = spheres[0, face] - mid_x, spheres[1, face] - mid_y, spheres[2, face] - mid_z
-        squared = dx * dx + dy * dy + dz * dz
-        reach[face] = squared
-        nearest = squared if squared < nearest else nearest
-    # Every point of the tile has a centroid within sqrt(nearest) + radius of it, so a face that lies farther
-    # from all of them is not the closest of any. The slack covers the rounding of these bounds.
-    limit = (np.sqrt(nearest) + two * radius) * number(1 + 1e-5)
+        dx, dy = abs(spheres[0, face] - mid_x), abs(spheres[1, face] - mid_y)
+        dz = abs(spheres[2, face] - mid_z)
+        out_x, out_y, out_z = max(dx - half_x, zero), max(dy - half_y, zero), max(dz - half_z, zero)
+        near[face] = out_x * out_x + out_y * out_y + out_z * out_z
+        dx, dy, dz = dx + half_x, dy + half_y, dz + half_z
+        farthest = dx * dx + dy * dy + dz * dz
+        far[face] = farthest
+        reach = farthest if farthest < reach else reach
+    # Appending without a branch, as which faces are kept cannot be predicted.
+    num_candidates, nearest, limit = 0, 0, np.sqrt(reach) * slack
     for face in range(len(frames)):
         within = limit + spheres[3, face]
-        if reach[face] > within * within:
-            continue
-        frame = frames[face]
-        xx, xy, xz, x0 = frame[0], frame[1], frame[2], frame[3]
-        yx, yy, yz, y0 = frame[4], frame[5], frame[6], frame[7]
-        nx, ny, nz, n0 = frame[8], frame[9], frame[10], frame[11]
-        length0 = frame[12]
-        dx1, dy1, along1, across1, length1 = frame[13], frame[14], frame[15], frame[16], frame[17]
-        dx2, dy2, along2, across2, length2 = frame[18], frame[19], frame[20], frame[21], frame[22]
-        this = np.int32(face)
-        for j in range(TILE):
-            u = x[j] * xx + y[j] * xy + z[j] * xz + x0
-            v = x[j] * yx + y[j] * yy + z[j] * yz + y0
-            height = x[j] * nx + y[j] * ny + z[j] * nz + n0
-            s1 = u * dx1 + v * dy1 + along1
-            w1 = v * dx1 - u * dy1 + across1
-            s2 = u * dx2 + v * dy2 + along2
-            w2 = v * dx2 - u * dy2 + across2
-            inside = min(v, min(w1, w2)) >= zero
-            s0 = u - min(max(u, zero), length0)
-            s1 = s1 - min(max(s1, zero), length1)
-            s2 = s2 - min(max(s2, zero), length2)
-            outline = min(s0 * s0 + v * v, min(s1 * s1 + w1 * w1, s2 * s2 + w2 * w2))
-            squared = height * height + (zero if inside else outline)
-            closer = squared < best[j]
-            best[j] = squared if closer else best[j]
-            chosen[j] = this if closer else chosen[j]
+        candidates[num_candidates] = face
+        num_candidates += near[face] <= within * within
+        nearest = face if far[face] <= reach else nearest
+
+    # Held against the nearest of them first, the points themselves say how far they are at most.
+    _hold_against(np.int32(nearest), frames[nearest], x, y, z, best, chosen)
+    farthest = zero
+    for j in range(TILE):
+        farthest = best[j] if best[j] > farthest else farthest
+    num_left, limit = 0, np.sqrt(farthest) * slack
+    for index in range(num_candidates):
+        face = candidates[index]
+        within = limit + spheres[3, face]
+        candidates[num_left] = face
+        num_left += near[face] <= within * within
+    for index in range(num_left):
+        face = candidates[index]
+        _hold_against(face, frames[face], x, y, z, best, chosen)
 
 
 @compiled()
@@ -232,7 +259,8 @@ def closest_faces(start, stop, points, order, vertices, faces, signed, distance,
     tiles = (num_points + TILE - 1) // TILE
     frames = np.empty((num_faces, 23), points.dtype)
     spheres = np.empty((4, num_faces), points.dtype)
-    reach = np.empty(num_faces, points.dtype)
+    near, far = np.empty(num_faces, points.dtype), np.empty(num_faces, points.dtype)
+    candidates = np.empty(num_faces, np.int32)
     boxes = np.empty((num_faces, 5))
     edges = np.empty((num_faces, 3, 6))
     x, y, z = np.empty(TILE, points.dtype), np.empty(TILE, points.dtype), np.empty(TILE, points.dtype)
@@ -253,7 +281,7 @@ def closest_faces(start, stop, points, order, vertices, faces, signed, distance,
             point = row(points[mesh], order[mesh, min(first + j, num_points - 1)])
             exact_x[j], exact_y[j], exact_z[j] = point
             x[j], y[j], z[j] = subtract(point, centre)
-        _search_tile(x, y, z, frames, spheres, reach, best, face_of)
+        _search_tile(x, y, z, frames, spheres, near, far, candidates, best, face_of)
         if signed:
             count_crossings_of_tile(exact_x, exact_y, exact_z, vertices[mesh], faces, boxes, edges, winding)
         for j in range(min(TILE, num_points - first)):

@@ -104,17 +104,17 @@ def winding_numbers(start, stop, tile_size, points, order, vertices, faces, resu
 
 
 @compiled()
-def grid_winding_numbers(start, stop, axes, vertices, faces, result):
-    """Winding numbers of the points of a regular grid for each of the meshes start..stop.
+def grid_occupancies(start, stop, axes, vertices, faces, result):
+    """Whether the points of a regular grid are inside, for each of the meshes start..stop.
 
-    axes (B, 3, N) holds the increasing x, y and z of the grid's planes; writes result (B, N, N, N), int8.
+    axes (B, 3, N) holds the increasing x, y and z of the grid's planes; writes result (B, N, N, N).
     One ray serves a whole column of the grid, and a face meets only the columns inside its box: a crossing at
     height h is added to all points of the column below h.
     """
     boxes, edges = np.empty((len(faces), 5)), np.empty((len(faces), 3, 6))
+    columns = np.empty(result.shape[1:], np.int8)
     for mesh in range(start, stop):
         xs, ys, zs = axes[mesh, 0], axes[mesh, 1], axes[mesh, 2]
-        columns = result[mesh]
         columns[:] = 0
         prepare_crossings(vertices[mesh], faces, boxes, edges)
         for face in range(len(faces)):
@@ -140,6 +140,7 @@ def grid_winding_numbers(start, stop, axes, vertices, faces, result):
                     column = columns[i, j]
                     for k in range(_first_at_least(zs, height)):
                         column[k] += crossing
+        result[mesh] = columns > 0
 
 
 @compiled()

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hands_lib.hand import lanes
 from hands_lib.hand.kinematics import Skeleton, mirror
 from hands_lib.hand.surface import kernel
 from hands_lib.hand.surface.evaluation import surface_vertices
@@ -95,17 +96,18 @@ def hand_surface(skeleton: Skeleton, shape: HandShape | None = None, detail: Det
     A left hand's is `mirror_mesh` of this. Raises ValueError for an unknown detail.
     """
     parameters, like = _parameters(detail), skeleton.joints
-    bones = torch.cat(
-        [skeleton.root_rotation[..., None, :, :], skeleton.bone_rotations.flatten(-4, -3)], dim=-3
-    )
     shape = HandShape.rest(like=like) if shape is None else shape
     batch = torch.broadcast_shapes(like.shape[:-2], shape.palm_width.shape[:-1])
     widths, depths = (
         torch.cat([digits.flatten(-2), palm], dim=-1).expand(*batch, -1)
         for digits, palm in ((shape.digit_width, shape.palm_width), (shape.digit_depth, shape.palm_depth))
     )
-    inputs = (like.expand(*batch, -1, -1), bones.expand(*batch, -1, -1, -1), widths, depths)
-    if kernel.serves(*inputs):
+    root, bones = (
+        skeleton.root_rotation.expand(*batch, 3, 3),
+        skeleton.bone_rotations.expand(*batch, 5, 4, 3, 3),
+    )
+    inputs = (like.expand(*batch, 21, 3), root, bones, widths, depths)
+    if lanes.served(*inputs):
         vertices = kernel.surface_vertices(*inputs, parameters)
     else:
         vertices = surface_vertices(*inputs, _template(parameters, like.dtype, like.device))

@@ -12,23 +12,25 @@ from hands_lib.hand.surface.template import Template, blend_frames
 
 def surface_vertices(
     joints: Float[Tensor, "*batch 21 3"],
-    bones: Float[Tensor, "*batch 21 3 3"],
+    root: Float[Tensor, "*batch 3 3"],
+    bones: Float[Tensor, "*batch 5 4 3 3"],
     widths: Float[Tensor, "*batch 23"],
     depths: Float[Tensor, "*batch 23"],
     template: Template,
 ) -> Float[Tensor, "*batch vertex 3"]:
     """The sum that `Template` states.
 
-    bones           world_from_bone: the hand's own frame, then the 20 bones digit by digit
+    root, bones     world_from_hand, world_from_bone
     widths, depths  multipliers of the offsets along x and along z, by station
     """
+    bones = torch.cat([root[..., None, :, :], bones.flatten(-4, -3)], dim=-3)
     first, second = template.blended.unbind(dim=-1)
     blended = blend_frames(bones[..., first, :, :], bones[..., second, :, :], template.blend_share)
     frames = torch.cat([bones, blended], dim=-3)
     low, high = template.station.unbind(dim=-1)
     wide = torch.lerp(widths[..., low], widths[..., high], template.station_share)
     deep = torch.lerp(depths[..., low], depths[..., high], template.station_share)
-    sizes = (relative_sizes(joints, template))[..., template.size]
+    sizes = relative_sizes(joints, template)[..., template.size]
     offsets = torch.stack([wide * sizes, sizes, deep * sizes], dim=-1) * template.offset
     turned = (frames[..., template.frame, :, :] @ offsets[..., None])[..., 0]
     return template.joint_weights @ joints + turned.sum(dim=-2)
