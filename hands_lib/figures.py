@@ -203,8 +203,8 @@ def hand_figure(
     )
     figure.update_layout(
         title={"text": title},
-        height=height + (70 if frames else 0),
-        margin={"l": 0, "r": 0, "t": 48, "b": 0},
+        height=height + (100 if frames else 0),
+        margin={"l": 0, "r": 0, "t": 48, "b": 30 if frames else 0},
         scene={"aspectmode": "data", "camera": VIEWS[view], **axes},
         legend={"itemsizing": "constant", "x": 0.0, "y": 0.98},
     )

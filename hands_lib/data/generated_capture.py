@@ -1,7 +1,7 @@
 """A tiny capture in exactly InterHand2.6M's format, and a moving hand, made by the project itself.
 
 They stand in wherever no real data is. Nothing in them is measured: joints come from forward kinematics of
-poses designed here, photographs are drawn. Same seed, same bytes.
+poses designed here, photographs from `worlds.renderer`. Same seed, same bytes.
 
 Chapter  book/foundations/real_captures.md
 Units    metres and radians inside; millimetres in the files, as the format has it
@@ -9,35 +9,46 @@ Frames   world: x right, y down, z away from the first camera; hands about one m
 Order    the library's inside; "interhand26m" in the files, right hand first
 """
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 
-from hands_lib.data.errors import DataError
-from hands_lib.data.studio import Prop, photograph
+from hands_lib.data.interhand26m_writer import InterHandWriter
 from hands_lib.hand.kinematics import forward_kinematics, mirror, rest_pose
-from hands_lib.hand.skeleton import DIGITS, JOINT_ORDERS, NUM_JOINTS, PARENTS, reorder
+from hands_lib.hand.skeleton import JOINT_ORDERS, NUM_JOINTS
 from hands_lib.hand.surface import hand_surface
-from hands_lib.structures import Camera, HandPose
+from hands_lib.structures import Camera, HandPose, TwoHandSample
+from hands_lib.worlds.identities import sample_identities
+from hands_lib.worlds.renderer import Lighting, build_scene, render, surroundings
+from hands_lib.worlds.texture import hand_textures
 
 SPLIT = "test"
 CAPTURE = 0
 SUBJECT = 0
 HANDS = ("right", "left")
 _WIDTH, _HEIGHT = 334, 512
-_BOX_MARGIN = 1.2  # the release's boxes are the joints' box, this much larger about its centre
 _INVALID = ("right", "little_4")  # one joint of the first sequence is marked invalid, with plausible numbers
+_CUFF = 0.012  # metres from the wrist
+_DIGITS = 4  # after the decimal point, in the files
 
 # Degrees; a row per digit, thumb to little finger: base flexion, base abduction, middle and end flexion.
 _OPEN = ((8, 12, 6, 4), (4, 4, 6, 4), (2, 0, 7, 4), (4, -3, 8, 5), (7, -7, 9, 5))
 _FIST = ((34, -8, 38, 42), (76, 4, 96, 58), (80, 0, 100, 60), (80, -3, 98, 58), (78, -6, 92, 55))
 _FLAT = ((-16, -20, 6, 8), (-1, 1, 2, 1), (-1, 0, 2, 1), (-1, -1, 2, 1), (-1, -2, 2, 1))
+
+# A dark studio with y down: key light from the upper left behind the cameras, rim from the right behind the hands.
+_LIGHT = Lighting(
+    key=torch.nn.functional.normalize(torch.tensor([-0.55, -0.75, -0.65]), dim=0),
+    rim=torch.nn.functional.normalize(torch.tensor([0.6, -0.4, 0.6]), dim=0),
+    key_colour=torch.tensor([1.75, 1.65, 1.5]),
+    rim_colour=torch.tensor([0.5, 0.55, 0.62]),
+    sky=torch.tensor([0.20, 0.21, 0.22]),
+    ground=torch.tensor([0.26, 0.27, 0.28]),
+)
 
 
 def write_capture(root: str | Path, seed: int = 0) -> Path:
@@ -46,16 +57,19 @@ def write_capture(root: str | Path, seed: int = 0) -> Path:
     Three sequences, each with one time step seen by two cameras: an open right hand, a left fist, and a pair
     of praying hands. Raises DataError where `root` already holds something.
     """
-    root = Path(root)
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise DataError(f"{root} already holds something: name a new or an empty folder")
+    writer = InterHandWriter(Path(root), SPLIT, _DIGITS)
     generator = np.random.default_rng(seed)
     cameras = _cameras()
-    skin = _skin(generator)
-    lamps = {name: generator.uniform(0.05, 0.95, (5, 2)) for name in cameras}  # the studio stays the same
-    images, annotations, steps = [], [], {}
+    both = Camera(
+        torch.stack([camera.intrinsics for camera in cameras.values()]).float(),
+        torch.stack([camera.camera_from_world for camera in cameras.values()]).float(),
+        _WIDTH,
+        _HEIGHT,
+    )
+    person = sample_identities(1, seed + 1)[0]
+    textures = hand_textures(person.skin, int(person.texture_seed))
+    background = surroundings("studio", torch.Generator().manual_seed(seed), _LIGHT)  # the studio stays the same
     for frame, (sequence, hand_type, hands) in enumerate(_scenes(generator), start=1):
-        frame *= 101  # frames are numbered per capture, not per sequence: distinct, and not consecutive
         world = torch.zeros(2, NUM_JOINTS, 3, dtype=torch.float64)
         valid = torch.zeros(2, NUM_JOINTS, dtype=torch.bool)
         for side, hand in hands.items():
@@ -65,49 +79,28 @@ def write_capture(root: str | Path, seed: int = 0) -> Path:
             joint = JOINT_ORDERS["hands"].index(_INVALID[1])
             valid[0, joint] = False
             world[0, joint] += torch.tensor([0.021, -0.034, 0.055], dtype=torch.float64)
-        absent = ~valid.any(dim=1)
-        on_disk = reorder(1000 * world, "hands", "interhand26m")
-        on_disk[absent] = 1.0  # what the release writes for a hand that is not there
-        steps[str(frame)] = {
-            "world_coord": _rounded(on_disk.flatten(0, 1), 4),
-            "joint_valid": reorder(valid[..., None], "hands", "interhand26m").flatten(0, 1).tolist(),
-            "hand_type": hand_type,
-            "hand_type_valid": True,
-            "seq": sequence,
-        }
-        props = [prop for hand in hands.values() for prop in _props(hand, skin)]
-        for name, camera in cameras.items():
-            number = len(images)
-            file_name = f"Capture{CAPTURE}/{sequence}/cam{name}/image{frame}.jpg"
-            path = root / "images" / SPLIT / file_name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(photograph(props, camera, generator, lamps[name])).save(path, quality=92)
-            pixels = camera.project(world)
-            inside = ((pixels >= 0) & (pixels <= torch.tensor([_WIDTH - 1, _HEIGHT - 1]))).all(dim=-1) & valid
-            flags = reorder(inside[..., None].int(), "hands", "interhand26m").flatten(0, 1)
-            images.append(
-                {
-                    "id": number, "file_name": file_name, "width": _WIDTH, "height": _HEIGHT,
-                    "capture": CAPTURE, "subject": SUBJECT, "seq_name": sequence, "camera": name,
-                    "frame_idx": frame,
-                }
-            )  # fmt: skip
-            annotations.append(
-                {
-                    "id": number, "image_id": number, "bbox": _box(pixels[inside]),
-                    "joint_valid": flags.tolist(), "hand_type": hand_type, "hand_type_valid": 1,
-                }
-            )  # fmt: skip
-    folder = root / "annotations" / SPLIT
-    folder.mkdir(parents=True)
-    for kind, content in (
-        ("data", {"images": images, "annotations": annotations}),
-        ("camera", {str(CAPTURE): _camera_entry(cameras)}),
-        ("joint_3d", {str(CAPTURE): steps}),
-    ):
-        (folder / f"InterHand2.6M_{SPLIT}_{kind}.json").write_text(json.dumps(content), encoding="utf-8")
-    (root / "annotations" / "skeleton.txt").write_text(_skeleton_text(), encoding="utf-8")
-    return root
+        sides = [HANDS.index(side) for side in hands]
+        meshes = [hand.mesh() for hand in hands.values()]
+        scene = build_scene(
+            torch.stack([vertices for vertices, _ in meshes]),
+            [faces for _, faces in meshes],
+            textures[sides],
+            [(hand.arm, hand.side == "left") for hand in hands.values()],
+            person.skin,
+            torch.tensor([0.05, 0.10, 0.13]),
+            _CUFF,
+        )
+        images, _ = render(scene, both, _LIGHT, background, grain=1.6, seed=seed * 1009 + frame)
+        writer.add(
+            TwoHandSample(world, valid),
+            {name: (cameras[name], image.numpy()) for name, image in zip(cameras, images, strict=True)},
+            capture=CAPTURE,
+            frame=101 * frame,  # frames are numbered per capture, not per sequence: distinct, and not consecutive
+            sequence=sequence,
+            subject=SUBJECT,
+            hand_type=hand_type,
+        )
+    return writer.close()
 
 
 def skeleton_sequence(frames: int = 60, seed: int = 0) -> Float[Tensor, "frame 21 3"]:
@@ -147,6 +140,17 @@ class _PlacedHand:
     @property
     def joints(self) -> Tensor:
         return self.place(self.skeleton.joints)
+
+    @property
+    def arm(self) -> Tensor:
+        """Direction of the forearm, from the wrist: backwards along the hand."""
+        return -self.rotation[:, 1].float()
+
+    def mesh(self) -> tuple[Tensor, Tensor]:
+        """Vertices and faces of the refined surface in the world."""
+        mesh = hand_surface(self.skeleton, detail="refined")
+        faces = mesh.faces if self.side == "right" else mesh.faces.flip(-1)  # a mirror turns the winding
+        return self.place(mesh.vertices).float(), faces
 
 
 def _scenes(generator: np.random.Generator) -> list[tuple[str, str, dict[str, _PlacedHand]]]:
@@ -221,93 +225,3 @@ def _cameras() -> dict[str, Camera]:
             torch.from_numpy(intrinsics), torch.from_numpy(camera_from_world), _WIDTH, _HEIGHT
         )
     return cameras
-
-
-def _camera_entry(cameras: dict[str, Camera]) -> dict:
-    entry: dict[str, dict] = {"campos": {}, "camrot": {}, "focal": {}, "princpt": {}}
-    for name, camera in cameras.items():
-        rotation, translation = camera.camera_from_world[:3, :3], camera.camera_from_world[:3, 3]
-        entry["campos"][name] = _rounded(-1000 * rotation.mT @ translation, 4)
-        entry["camrot"][name] = _rounded(rotation, 9)
-        entry["focal"][name] = _rounded(camera.intrinsics.diagonal()[:2], 4)
-        entry["princpt"][name] = _rounded(camera.intrinsics[:2, 2], 4)
-    return entry
-
-
-def _rounded(values: Tensor, digits: int) -> list:
-    return (values.numpy().round(digits) + 0.0).tolist()  # + 0.0 turns -0.0 into 0.0
-
-
-def _box(pixels: Tensor) -> list[float]:
-    low, high = pixels.amin(dim=0), pixels.amax(dim=0)
-    size = _BOX_MARGIN * (high - low)
-    return _rounded(torch.cat([(low + high - size) / 2, size]), 4)
-
-
-def _skeleton_text() -> str:
-    """The release's table of joints: name, number, parent's number."""
-    order = JOINT_ORDERS["interhand26m"]
-    names = {"little": "pinky"}
-    lines = ["# joint name, joint id, parent joint id"]
-    for side, start in (("r", 0), ("l", NUM_JOINTS)):
-        for row, joint in enumerate(order):
-            digit, _, number = joint.partition("_")
-            parent = PARENTS[JOINT_ORDERS["hands"].index(joint)]
-            above = -1 if parent < 0 else start + order.index(JOINT_ORDERS["hands"][parent])
-            lines.append(f"{side}_{names.get(digit, digit)}{number} {start + row} {above}")
-    return "\n".join(lines) + "\n"
-
-
-def _skin(generator: np.random.Generator) -> np.ndarray:
-    """Linear RGB of one person's skin."""
-    light, dark = np.array([0.62, 0.36, 0.25]), np.array([0.30, 0.15, 0.09])
-    return light + generator.uniform(0, 0.6) * (dark - light)
-
-
-def _props(hand: _PlacedHand, skin: np.ndarray) -> list[Prop]:
-    vertices, faces = _hand_mesh(hand)
-    tips = hand.joints[[4 * (digit + 1) for digit in range(len(DIGITS))]].numpy()
-    to_tip = np.linalg.norm(vertices[:, None] - tips, axis=-1).min(axis=1)
-    blush = np.exp(-((to_tip / 0.018) ** 2))[:, None] * (0.06, -0.015, -0.01)
-    mottling = 1 + 0.05 * np.sin(vertices @ np.array([[310.0], [270.0], [230.0]]))
-    arm, arm_faces = _sleeve(hand)
-    cloth = np.tile([0.05, 0.10, 0.13], (len(arm), 1))
-    albedo = np.clip(skin * mottling + blush, 0.01, 1)
-    return [Prop(vertices, faces, albedo, gloss=0.05), Prop(arm, arm_faces, cloth)]
-
-
-def _sleeve(hand: _PlacedHand) -> tuple[np.ndarray, np.ndarray]:
-    """A forearm in cloth whose cuff hides the wrist, backwards along the hand."""
-    start = torch.tensor([[0.0, 0.006, -0.001]], dtype=torch.float64)
-    # Rings crowd at both ends, where the tube closes.
-    rings = (1 - torch.linspace(0, torch.pi, 40, dtype=torch.float64).cos())[:, None] / 2
-    around = torch.linspace(0, 2 * torch.pi, 33, dtype=torch.float64)[:-1]
-    # An elliptic tube that swells towards the elbow and closes at both ends.
-    swell = 0.0285 + 0.015 * rings
-    closing = torch.sqrt((1 - (2 * rings - 1) ** 40).clamp(min=0))
-    tube = torch.stack(
-        [
-            (1.14 * swell * closing) * around.cos(),
-            (-0.20 * rings).expand(-1, len(around)),
-            (1.0 * swell * closing) * around.sin(),
-        ],
-        dim=-1,
-    )
-    vertices = hand.place((tube + start).flatten(0, 1)).numpy()
-    faces = _tube_faces(len(rings), len(around), outwards=hand.side == "right")
-    return vertices, faces
-
-
-def _hand_mesh(hand: _PlacedHand) -> tuple[np.ndarray, np.ndarray]:
-    """The hand's refined surface in the world."""
-    mesh = hand_surface(hand.skeleton, detail="refined")
-    faces = mesh.faces if hand.side == "right" else mesh.faces.flip(-1)  # a mirror turns the winding
-    return hand.place(mesh.vertices).numpy(), faces.numpy()
-
-
-def _tube_faces(rings: int, around: int, outwards: bool) -> np.ndarray:
-    ring, step = np.mgrid[0 : rings - 1, 0:around].reshape(2, -1)
-    a, b = ring * around + step, ring * around + (step + 1) % around
-    corners = [(a, b, b + around), (a, b + around, a + around)]
-    faces = np.concatenate([np.stack(corner, axis=-1) for corner in corners])
-    return faces if outwards else faces[:, ::-1].copy()

@@ -404,8 +404,9 @@ def _read_interhand26m(report: CheckReport) -> None:
         if absent:
             lost = len(dataset) - len(dataset.present())
             report.partial.append(f"{split}: {lost} of {len(dataset)} photographs are missing")
-            report.partial += [f"{split}: {line}" for line in absent[:_NAMED]]
-            report.partial += [f"{split}: and in {len(absent) - _NAMED} more"] if len(absent) > _NAMED else []
+            report.partial.extend(f"{split}: {line}" for line in absent[:_NAMED])
+            if len(absent) > _NAMED:
+                report.partial.append(f"{split}: and in {len(absent) - _NAMED} more folders")
         present = dataset.present()
         _decode(report, split, [lambda n=n, d=present: d[n].image() for n in _some(len(present))])
 

@@ -12,6 +12,7 @@ normal of the face.
 Two hands are asked one by one and combined with `torch.minimum`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from hands_lib.geometry.kernels import closest, dense
 from hands_lib.geometry.kernels.threads import for_ranges
-from hands_lib.geometry.meshes import check_closed, check_mesh, check_points, matched_batches
+from hands_lib.geometry.meshes import GeometryError, check_closed, check_mesh, check_points, matched_batches
 from hands_lib.structures import Mesh, TensorFields
 
 Backend = Literal["numba", "triton", "torch"]
@@ -80,15 +81,32 @@ def unsigned_distance(
     return _distance(points, mesh, False, backend)
 
 
-def natural_backend(points: Tensor) -> Backend:
-    return {"cpu": "numba", "cuda": "triton"}.get(points.device.type, "torch")
+def chosen_version(backend: str | None, default: str, versions: dict[str, Callable], device: torch.device):
+    """The function among `versions` that was asked for, or the default one.
+
+    Raises:
+        GeometryError: for a back end that does not exist or does not run on the device.
+    """
+    name = backend or default
+    if name not in versions:
+        raise GeometryError(f"there is no backend {name!r} here, only {', '.join(map(repr, versions))}")
+    if name == "numba" and device.type != "cpu":
+        raise GeometryError(f'backend "numba" runs on the CPU, but the tensors are on {device}')
+    return versions[name]
+
+
+def natural_backend(device: torch.device) -> Backend:
+    """Numba on the CPU, Triton on CUDA, torch elsewhere."""
+    return {"cpu": "numba", "cuda": "triton"}.get(device.type, "torch")
 
 
 def _distance(points: Tensor, mesh: Mesh, signed: bool, backend: Backend | None) -> SurfaceDistance:
     check_points(points, mesh)
     flat_points, vertices, shape = matched_batches(points, mesh)
+    versions = {"numba": _search_numba, "triton": _search_triton, "torch": _search_torch}
+    search = chosen_version(backend, natural_backend(points.device), versions, points.device)
     distance, face, barycentrics = _ClosestPoint.apply(
-        flat_points, vertices, mesh.faces.long(), signed, backend or natural_backend(points)
+        flat_points, vertices, mesh.faces.long(), signed, search
     )
     return SurfaceDistance(distance.view(shape), face.view(shape), barycentrics.view(*shape, 3))
 
@@ -97,8 +115,7 @@ class _ClosestPoint(torch.autograd.Function):
     """The search, with the gradient of the distance to the point that it found."""
 
     @staticmethod
-    def forward(ctx, points, vertices, faces, signed, backend):
-        search = {"numba": _search_numba, "triton": _search_triton, "torch": _search_torch}[backend]
+    def forward(ctx, points, vertices, faces, signed, search):
         distance, face, barycentrics, direction = search(points, vertices, faces, signed)
         ctx.save_for_backward(vertices, faces, face, barycentrics, direction)
         ctx.mark_non_differentiable(face, barycentrics)

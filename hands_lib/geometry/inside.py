@@ -9,11 +9,13 @@ sides like pixels on an edge: see `kernels.crossings`.
 Units are whatever the coordinates are in (metres in this library); no tolerance depends on the scale.
 """
 
+from typing import Literal
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from hands_lib.geometry.distance import Backend, natural_backend
+from hands_lib.geometry.distance import Backend, chosen_version, natural_backend
 from hands_lib.geometry.kernels import closest, crossings, dense
 from hands_lib.geometry.kernels.threads import for_ranges
 from hands_lib.geometry.meshes import (
@@ -46,14 +48,19 @@ def winding_number(
     check_closed(mesh)
     check_points(points, mesh)
     flat_points, vertices, shape = matched_batches(points.detach(), mesh)
-    backend, faces = backend or natural_backend(points), mesh.faces.long()
-    if backend == "torch":
-        return dense.winding_numbers(flat_points, vertices, faces).round().long().view(shape)
-    if backend == "triton":
-        from hands_lib.geometry.kernels import cuda
+    versions = {"numba": _winding_numba, "triton": _winding_triton, "torch": _winding_torch}
+    count = chosen_version(backend, natural_backend(points.device), versions, points.device)
+    return count(flat_points, vertices.detach(), mesh.faces.long()).view(shape)
 
-        return cuda.winding_numbers(flat_points, vertices, faces).view(shape)
-    return _winding_numba(flat_points, vertices.detach(), faces).view(shape)
+
+def _winding_torch(points: Tensor, vertices: Tensor, faces: Tensor) -> Tensor:
+    return dense.winding_numbers(points, vertices, faces).round().long()
+
+
+def _winding_triton(points: Tensor, vertices: Tensor, faces: Tensor) -> Tensor:
+    from hands_lib.geometry.kernels import cuda
+
+    return cuda.winding_numbers(points, vertices, faces)
 
 
 def _winding_numba(points: Tensor, vertices: Tensor, faces: Tensor) -> Tensor:
@@ -90,7 +97,7 @@ def grid_occupancy(
     mesh: Mesh,
     resolution: int = 50,
     bounds: tuple[Float[Tensor, "*bounds_batch 3"], Float[Tensor, "*bounds_batch 3"]] | None = None,
-    backend: Backend | None = None,
+    backend: Literal["numba", "torch"] | None = None,
 ) -> Bool[Tensor, "*batch x y z"]:
     """Whether the `grid_points` between `bounds` (by default the mesh's bounding box) are inside.
 
@@ -117,8 +124,10 @@ def grid_occupancy(
     vertices = vertices.expand(*batch, *vertices.shape[-2:]).reshape(-1, *vertices.shape[-2:])
     axes = _grid_axes(*(bound.detach() for bound in bounds), resolution)
     axes = axes.expand(*batch, 3, resolution).reshape(-1, 3, resolution)
-    backend = backend or ("numba" if vertices.device.type == "cpu" else "torch")
-    occupied = {"numba": _grid_numba, "torch": _grid_torch}[backend](axes, vertices, mesh.faces.long())
+    default = "numba" if vertices.device.type == "cpu" else "torch"
+    versions = {"numba": _grid_numba, "torch": _grid_torch}
+    occupancy = chosen_version(backend, default, versions, vertices.device)
+    occupied = occupancy(axes, vertices, mesh.faces.long())
     return occupied.view(*batch, resolution, resolution, resolution)
 
 
@@ -194,7 +203,7 @@ def _grid_torch(axes: Tensor, vertices: Tensor, faces: Tensor) -> Tensor:
     x, y = axes[mesh, 0, column_x], axes[mesh, 1, column_y]
 
     edges = dense.projected_edges(vertices, faces)
-    left = dense.left_of([values.flatten(0, 1)[which] for values in edges], x[:, None], y[:, None])
+    left = dense.left_of(tuple(values.flatten(0, 1)[which] for values in edges), x[:, None], y[:, None])
     crossing = left.all(dim=1).long() - (~left).all(dim=1).long()
     a, b, c = corners.flatten(0, 1)[which].unbind(dim=1)
     normal = torch.linalg.cross(b - a, c - a)

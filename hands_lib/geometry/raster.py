@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from hands_lib.geometry.distance import corners_of, natural_backend, unsigned_distance
+from hands_lib.geometry.distance import chosen_version, corners_of, unsigned_distance
 from hands_lib.geometry.kernels import dense, zbuffer
 from hands_lib.geometry.kernels.threads import for_ranges
 from hands_lib.geometry.meshes import GeometryError, check_finite, check_mesh, check_points
@@ -43,7 +43,7 @@ class Fragments(TensorFields):
         self,
         faces: Int[Tensor, "face 3"],
         attributes: Float[Tensor, "*attributes_batch vertex channel"],
-        background: float = 0,
+        background: float = 0.0,
     ) -> Float[Tensor, "*batch height width channel"]:
         """Vertex attributes (colours, positions, ...) at what each pixel sees. Differentiable in both."""
         height, width = self.face.shape[-2:]
@@ -74,8 +74,9 @@ def rasterize(
     check_mesh(mesh)
     _check_camera(camera, mesh, near)
     homogeneous, depths, batch = _to_image(mesh.vertices, camera)
-    backend = backend or ("numba" if mesh.vertices.device.type == "cpu" else "torch")
-    search = {"numba": _search_numba, "torch": _search_torch, "pytorch3d": _search_pytorch3d}[backend]
+    default = "numba" if mesh.vertices.device.type == "cpu" else "torch"
+    versions = {"numba": _search_numba, "torch": _search_torch, "pytorch3d": _search_pytorch3d}
+    search = chosen_version(backend, default, versions, mesh.vertices.device)
     dtype = mesh.vertices.dtype
     faces = mesh.faces.long()
     face, *measured = search(homogeneous.detach(), depths.detach(), faces, camera, near, dtype)
@@ -320,17 +321,21 @@ def _unoccluded(points, owners, mesh, camera, near, slack, backend):
     pixels = rays[..., :2] / rays[..., 2:].where(in_front[..., None], 1)
     size = torch.tensor([camera.width, camera.height], device=points.device)
     in_image = in_front & (pixels >= -0.5).all(dim=-1) & (pixels < size - 0.5).all(dim=-1)
-    faces = mesh.faces.long()
-    if (backend or natural_backend(points)) != "numba":
-        hidden = dense.occluded(rays, ray_depths, owners, homogeneous, depths, faces, near, slack)
-    else:
-        hidden = torch.empty(ray_depths.shape, dtype=torch.bool)
-        tensors = (rays, ray_depths, owners, homogeneous, depths, faces)
-        arrays = [tensor.contiguous().numpy() for tensor in tensors]
-        blocks = max(1, rays.shape[1] // 4096)
-
-        def search(start: int, stop: int) -> None:
-            zbuffer.occluded(start, stop, blocks, *arrays, float(near), slack, hidden.numpy())
-
-        for_ranges(search, len(rays) * blocks, grain=-(-2000 // max(1, rays.shape[1] // blocks)))
+    default = "numba" if points.device.type == "cpu" else "torch"
+    versions = {"numba": _occluded_numba, "torch": dense.occluded}
+    occluded = chosen_version(backend, default, versions, points.device)
+    hidden = occluded(rays, ray_depths, owners, homogeneous, depths, mesh.faces.long(), float(near), slack)
     return (in_image & ~hidden).reshape(*batch, points.shape[-2])
+
+
+def _occluded_numba(rays, ray_depths, owners, homogeneous, depths, faces, near, slack):
+    hidden = torch.empty(ray_depths.shape, dtype=torch.bool)
+    tensors = (rays, ray_depths, owners, homogeneous, depths, faces)
+    arrays = [tensor.contiguous().numpy() for tensor in tensors]
+    blocks = max(1, rays.shape[1] // 4096)
+
+    def search(start: int, stop: int) -> None:
+        zbuffer.occluded(start, stop, blocks, *arrays, near, slack, hidden.numpy())
+
+    for_ranges(search, len(rays) * blocks, grain=-(-2000 // max(1, rays.shape[1] // blocks)))
+    return hidden

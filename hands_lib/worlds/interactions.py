@@ -89,11 +89,11 @@ class _Hand:
     """One is drawn, or a mixture of two."""
     anchor: tuple[str, ...]
     """The joints whose mean meets the other hand's; one name of several tips is drawn where `tips`."""
-    lean: tuple[float, float] = (0, 0)
+    lean: tuple[float, float] = (0.0, 0.0)
     """Mean and deviation, degrees: turns the fingers towards the other hand,"""
-    pitch: tuple[float, float] = (0, 0)
+    pitch: tuple[float, float] = (0.0, 0.0)
     """to the side of the little finger,"""
-    turn: tuple[float, float] = (0, 0)
+    turn: tuple[float, float] = (0.0, 0.0)
     """and about themselves."""
     closed: str | None = None
     """Key pose towards which fingers bend until they touch."""
@@ -106,13 +106,13 @@ class Interaction:
 
     first: _Hand
     second: _Hand
-    offset: tuple[float, float] = (0, 0)
+    offset: tuple[float, float] = (0.0, 0.0)
     """Of the second hand's anchor across the sweep, up and to the little finger's side, metres."""
     scatter: float = 0.006
     """Standard deviation of that offset, metres."""
     gap: tuple[float, float] = (0.0002, 0.0009)
     """Least and greatest distance along the sweep, metres."""
-    jitter: float = 4
+    jitter: float = 4.0
     """Standard deviation of every joint angle, degrees."""
     alternate: bool = False
     """Whether the offset to the side may have either sign."""
@@ -125,49 +125,49 @@ _KNUCKLES = ("index_1", "middle_1", "ring_1", "little_1", "index_2", "middle_2",
 _TIPS = tuple(f"{digit}_4" for digit in DIGITS)
 INTERACTIONS: dict[str, Interaction] = {
     "praying": Interaction(
-        _Hand(("flat",), _PALM, (2, 4), (0, 5), (0, 4), closed="cupped"),
-        _Hand(("flat",), _PALM, (2, 4), (0, 5), (0, 4), closed="cupped"),
-        scatter=0.004, jitter=2,
+        _Hand(("flat",), _PALM, (2.0, 4.0), (0.0, 5.0), (0.0, 4.0), closed="cupped"),
+        _Hand(("flat",), _PALM, (2.0, 4.0), (0.0, 5.0), (0.0, 4.0), closed="cupped"),
+        scatter=0.004, jitter=2.0,
     ),
     "interlocked": Interaction(
-        _Hand(("interlaced",), ("middle_2", "ring_2"), (44, 6), (0, 1.5), (0, 1.5), closed="interlaced_closed"),
-        _Hand(("interlaced_low",), ("middle_2", "ring_2"), (44, 6), (0, 1.5), (0, 1.5), closed="interlaced_closed"),
+        _Hand(("interlaced",), ("middle_2", "ring_2"), (44.0, 6.0), (0.0, 1.5), (0.0, 1.5), closed="interlaced_closed"),
+        _Hand(("interlaced_low",), ("middle_2", "ring_2"), (44.0, 6.0), (0.0, 1.5), (0.0, 1.5), closed="interlaced_closed"),
         offset=(0.0, 0.0225), scatter=0.0008, jitter=0.8, alternate=True, search=0.005,
     ),
     "clasp": Interaction(
-        _Hand(("relaxed", "open"), _PALM, (0, 6), (42, 10), (0, 6), closed="wrapped"),
-        _Hand(("relaxed", "open"), _PALM, (0, 6), (-42, 10), (0, 6), closed="wrapped"),
+        _Hand(("relaxed", "open"), _PALM, (0.0, 6.0), (42.0, 10.0), (0.0, 6.0), closed="wrapped"),
+        _Hand(("relaxed", "open"), _PALM, (0.0, 6.0), (-42.0, 10.0), (0.0, 6.0), closed="wrapped"),
         scatter=0.008,
     ),
     "fist_in_palm": Interaction(
-        _Hand(("fist",), _KNUCKLES, (86, 10), (0, 25), (0, 10)),
-        _Hand(("open", "relaxed"), _PALM, (0, 8), (0, 15), (0, 8), closed="wrapped"),
-        offset=(0.006, 0.0), scatter=0.007, jitter=3,
+        _Hand(("fist",), _KNUCKLES, (86.0, 10.0), (0.0, 25.0), (0.0, 10.0)),
+        _Hand(("open", "relaxed"), _PALM, (0.0, 8.0), (0.0, 15.0), (0.0, 8.0), closed="wrapped"),
+        offset=(0.006, 0.0), scatter=0.007, jitter=3.0,
     ),
     "pointing": Interaction(
-        _Hand(("point",), ("index_4",), (82, 12), (0, 20), (0, 20)),
-        _Hand(("flat", "open", "spread"), _PALM, (0, 8), (0, 20), (0, 10)),
+        _Hand(("point",), ("index_4",), (82.0, 12.0), (0.0, 20.0), (0.0, 20.0)),
+        _Hand(("flat", "open", "spread"), _PALM, (0.0, 8.0), (0.0, 20.0), (0.0, 10.0)),
         scatter=0.014,
     ),
     "counting": Interaction(
-        _Hand(("point",), ("index_4",), (84, 8), (0, 12), (0, 25)),
-        _Hand(("spread", "open", "four"), _TIPS, (0, 10), (0, 10), (0, 30), tips=True),
-        scatter=0.002, jitter=3,
+        _Hand(("point",), ("index_4",), (84.0, 8.0), (0.0, 12.0), (0.0, 25.0)),
+        _Hand(("spread", "open", "four"), _TIPS, (0.0, 10.0), (0.0, 10.0), (0.0, 30.0), tips=True),
+        scatter=0.002, jitter=3.0,
     ),
     "stacked": Interaction(
-        _Hand(("flat", "open", "relaxed"), _PALM, (0, 5), (25, 15), (0, 5), closed="wrapped"),
-        _Hand(("flat", "open", "relaxed"), _PALM, (0, 5), (-25, 15), (180, 5)),
+        _Hand(("flat", "open", "relaxed"), _PALM, (0.0, 5.0), (25.0, 15.0), (0.0, 5.0), closed="wrapped"),
+        _Hand(("flat", "open", "relaxed"), _PALM, (0.0, 5.0), (-25.0, 15.0), (180.0, 5.0)),
         scatter=0.010,
     ),
     "spelling": Interaction(
-        _Hand(_LETTERS, _PALM, (0, 20), (0, 25), (0, 40)),
-        _Hand(_LETTERS, _PALM, (0, 20), (0, 25), (0, 40)),
-        scatter=0.020, gap=(0.0005, 0.05), jitter=5,
+        _Hand(_LETTERS, _PALM, (0.0, 20.0), (0.0, 25.0), (0.0, 40.0)),
+        _Hand(_LETTERS, _PALM, (0.0, 20.0), (0.0, 25.0), (0.0, 40.0)),
+        scatter=0.020, gap=(0.0005, 0.05), jitter=5.0,
     ),
     "apart": Interaction(
-        _Hand(_LETTERS, _PALM, (0, 20), (0, 25), (0, 60)),
-        _Hand(_LETTERS, _PALM, (0, 20), (0, 25), (0, 60)),
-        scatter=0.020, gap=(0.06, 0.16), jitter=5,
+        _Hand(_LETTERS, _PALM, (0.0, 20.0), (0.0, 25.0), (0.0, 60.0)),
+        _Hand(_LETTERS, _PALM, (0.0, 20.0), (0.0, 25.0), (0.0, 60.0)),
+        scatter=0.020, gap=(0.06, 0.16), jitter=5.0,
     ),
 }  # fmt: skip
 TOUCHING = tuple(name for name, kind in INTERACTIONS.items() if kind.gap[1] < 0.002)

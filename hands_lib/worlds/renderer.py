@@ -128,7 +128,8 @@ def _arm_plan(sleeve: bool) -> tuple[tuple[float, ...], tuple[float, ...], Tenso
     cloth = (0.012, 0.0, 0.0, 0.02, 0.06, 0.12, 0.2, 0.3, 0.42, 0.56, 0.72, 0.85)
     cloth_swells = (1.12, 1.14, 1.24, 1.29, 1.27, 1.33, 1.30, 1.37, 1.36, 1.44, 1.46, 1.52)
     inner = torch.tensor([True] * len(skin) + [False] * len(cloth))
-    return (*skin, *cloth), (*swells, *cloth_swells), inner
+    # Inside the sleeve the skin must not swell through the cloth.
+    return (*skin, *cloth), (*(min(swell, 1.04) for swell in swells), *cloth_swells), inner
 
 
 @cache
@@ -262,7 +263,7 @@ def surroundings(
     kind: Background, generator: torch.Generator, lighting: Lighting
 ) -> Float[np.ndarray, "height width 3"]:
     """What lies behind the hands, by direction: rows from straight up to straight down, columns around."""
-    height, width = 192, 384
+    height, width = 384, 768
     if kind == "black":
         return np.zeros((height, width, 3), np.float32)
     down, around = np.mgrid[0:height, 0:width].astype(np.float64)
@@ -276,32 +277,46 @@ def surroundings(
         image = (0.012 + 0.02 * np.exp(-((elevation - 0.1) ** 2) / 0.4))[..., None] * np.array([0.8, 1.0, 1.06])
         for lamp in draw[:160]:
             where = (lamp[0] - 0.5) * 2 * np.pi, (lamp[1] - 0.45) * 2.4
-            turn = np.angle(np.exp(1j * (azimuth - where[0]))) * np.cos(where[1])
-            distance = np.hypot(turn, elevation - where[1])
-            glow = 0.8 / (1 + (distance / 0.016) ** 4) + 0.02 * np.exp(-distance / 0.05)
-            image = image + (0.3 + lamp[2]) * glow[..., None] * np.array([1.0, 0.94, 0.84])
+            rows, columns = _window(where, 0.35, image)
+            turn = np.angle(np.exp(1j * (azimuth[rows, columns] - where[0]))) * np.cos(where[1])
+            distance = np.hypot(turn, elevation[rows, columns] - where[1])
+            glow = 0.8 / (1 + (distance / 0.012) ** 6) + 0.02 * np.exp(-distance / 0.05)
+            image[rows, columns] += (0.3 + lamp[2]) * glow[..., None] * np.array([1.0, 0.94, 0.84])
         return image.astype(np.float32)
     if kind != "cluttered":
         raise ValueError(f"unknown background {kind!r}; known are {', '.join(BACKGROUNDS)}")
     image = np.broadcast_to(0.10 + 0.35 * draw[0, :3], (height, width, 3)) * np.ones((height, width, 1))
     floor = elevation < -0.25 - 0.3 * draw[0, 3]
     image = np.where(floor[..., None], 0.04 + 0.3 * draw[1, :3], image)
-    for thing in draw[2:130]:
+    for thing in draw[2:]:
         where = (thing[0] - 0.5) * 2 * np.pi, (thing[1] - 0.55) * 1.8
-        size = 0.03 + 0.22 * thing[2] ** 2, 0.03 + 0.3 * thing[3] ** 2
-        turn = np.angle(np.exp(1j * (azimuth - where[0]))) / size[0]
-        rise = (elevation - where[1]) / size[1]
+        size = 0.02 + 0.2 * thing[2] ** 3, 0.02 + 0.28 * thing[3] ** 3
+        rows, columns = _window(where, max(size), image)
+        turn = np.angle(np.exp(1j * (azimuth[rows, columns] - where[0]))) / size[0]
+        rise = (elevation[rows, columns] - where[1]) / size[1]
         sharp = 2 if thing[4] < 0.3 else 10
         inside = (np.abs(turn) ** sharp + np.abs(rise) ** sharp) < 1
         tone = 0.02 + 0.75 * thing[4] ** 2
-        colour = tone * (1 + 0.9 * (np.roll(thing, 3)[:3] - 0.5)) * (1 + 0.25 * rise[..., None] + 0.15 * turn[..., None])
+        shade = 1 + 0.25 * rise[..., None] + 0.15 * turn[..., None]
+        colour = tone * (1 + 0.9 * (np.roll(thing, 3)[:3] - 0.5)) * shade
         if thing[5] < 0.3:  # stripes: shelves, books, blinds
-            colour = colour * (0.55 + 0.45 * (np.sin((6 + 20 * thing[6]) * (turn if thing[7] < 0.5 else rise)) > 0))[..., None]
-        image = np.where(inside[..., None], colour, image)
+            wave = np.sin((4 + 12 * thing[6]) * (turn if thing[7] < 0.5 else rise))
+            colour = colour * (0.55 + 0.45 * (wave > 0))[..., None]
+        image[rows, columns] = np.where(inside[..., None], colour, image[rows, columns])
     for _ in range(2):  # slightly out of focus
         image = (np.roll(image, 1, 1) + 2 * image + np.roll(image, -1, 1)) / 4
         image[1:-1] = (image[:-2] + 2 * image[1:-1] + image[2:]) / 4
     return np.clip(0.75 * image, 0, 1.5).astype(np.float32)
+
+
+def _window(where: tuple[float, float], reach: float, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the surroundings within `reach` radians of a direction (azimuth, elevation)."""
+    height, width = image.shape[:2]
+    row, rows = (0.5 - where[1] / np.pi) * (height - 1), reach / np.pi * height + 1
+    column, columns = (where[0] / (2 * np.pi) + 0.5) * width, min(reach / (2 * np.pi) * width + 1, width / 2 - 1)
+    low, high = max(int(row - rows), 0), min(int(row + rows) + 2, height)
+    around = np.arange(int(column - columns), int(column + columns) + 2) % width
+    return np.arange(low, max(high, low))[:, None], around[None]
 
 
 def to_pixels(

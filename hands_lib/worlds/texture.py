@@ -160,8 +160,8 @@ def hand_textures(skin: Float[Tensor, "3"], seed: int) -> Float[Tensor, "2 face 
     lines = torch.zeros(len(p))
     for n, distance in enumerate(creases):
         strength = (0.9, 0.85, 1.0, 0.35 * float(draw[0]))[n]
-        lines = torch.maximum(lines, strength * _bump(distance + wobble, 0.95) * palm_side)
-        lines = torch.maximum(lines, 0.30 * strength * _bump(distance + wobble, 3.0) * palm_side)
+        lines = torch.maximum(lines, strength * _bump(distance + wobble, 1.3) * palm_side)
+        lines = torch.maximum(lines, 0.30 * strength * _bump(distance + wobble, 3.4) * palm_side)
     for joint, offsets, width in ((0, (-1.2, 1.3), 0.8), (1, (0.0,), 0.75)):
         for offset in offsets:
             distance = along - knuckles[:, joint] - offset + 0.35 * wobble

@@ -57,8 +57,8 @@ def test_facts_of_interhand26m():
         ("interhand", "did you mean interhand26m"),
         ("InterHand26M", "did you mean interhand26m"),
         ("halo", "did you mean halo_skeleton_sequence"),
-        ("../interhand26m", "there are freihand"),
-        ("", "there are freihand"),
+        ("../interhand26m", "there are abc"),
+        ("", "there are abc"),
     ],
 )
 def test_an_unknown_name_lists_and_suggests(name, hint):

