@@ -346,12 +346,8 @@ def race_raster(rounds: int) -> list[dict]:
                         directions = wp.array(rays, dtype=wp.vec3, device="cpu")
                         face = torch.empty(len(rays), dtype=torch.int32)
                         for mesh in single:
-                            inputs = [
-                                warp_mesh(mesh, False).id,
-                                wp.vec3(*origin),
-                                directions,
-                                wp.from_torch(face),
-                            ]
+                            built = warp_mesh(mesh, winding=False)  # its id alone does not keep it
+                            inputs = [built.id, wp.vec3(*origin), directions, wp.from_torch(face)]
                             wp.launch(warp_rays, dim=len(rays), inputs=inputs, device="cpu")
 
                     contenders["Warp rays (1 thread)"] = warp_images

@@ -123,8 +123,8 @@ class _Window:
             except ValueError as error:  # a whole number of thousands of digits
                 raise self.broken(str(error)) from None
             else:
-                # A number that touches the window's end may go on behind it.
-                if end < len(self._text) or self._ended:
+                # A number near the window's end may go on behind it: "-1" of "-1.5", "2" of "2e-9".
+                if end + _NEAR_END <= len(self._text) or self._ended:
                     self._place = end
                     return value
             if len(self._text) - self._place > _LONGEST_ENTRY:

@@ -179,7 +179,7 @@ def _search_torch(homogeneous, depths, faces, camera, near, dtype):
     z = corner_depths[which]
     depth = (sides[0] * z[:, 0] + sides[1] * z[:, 1] + sides[2] * z[:, 2]) / total.where(total != 0, 1)
     sides = torch.stack(sides, dim=1)
-    seen = ((sides >= 0).all(dim=1) | (sides <= 0).all(dim=1)) & (total != 0) & (depth > near)
+    seen = (sides >= 0).all(dim=1) & (total > 0) & (depth > near)
     # Positive floats are ordered like their bits: one minimum finds the nearest and, of equals, the lowest
     # face.
     key = (depth[seen].float().view(torch.int32).long() << 32) | (which[seen] % len(faces))
@@ -197,9 +197,11 @@ def _measure(homogeneous, depths, faces, face, dtype):
     image, v, u = foreground.nonzero(as_tuple=True)
     corner = faces[face[foreground]]
     sides = dense.edge_vectors(*homogeneous[image[:, None], corner].unbind(dim=1))
-    sides = torch.stack([side[:, 0] * u + (side[:, 1] * v + side[:, 2]) for side in sides], dim=1)
-    weights = sides / sides.sum(dim=1, keepdim=True)
-    z = (weights * depths[image[:, None], corner]).sum(dim=1)
+    sides = [side[:, 0] * u + (side[:, 1] * v + side[:, 2]) for side in sides]
+    share = 1 / (sides[0] + sides[1] + sides[2])
+    weights = torch.stack([share * side for side in sides], dim=1)
+    z = depths[image[:, None], corner]
+    z = weights[:, 0] * z[:, 0] + weights[:, 1] * z[:, 1] + weights[:, 2] * z[:, 2]
     barycentrics = torch.zeros(*face.shape, 3, dtype=dtype, device=face.device)
     depth = torch.full(face.shape, torch.inf, dtype=dtype, device=face.device)
     return barycentrics.index_put((image, v, u), weights.to(dtype)), depth.index_put(

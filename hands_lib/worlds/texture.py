@@ -147,9 +147,9 @@ def hand_textures(skin: Float[Tensor, "3"], seed: int) -> Float[Tensor, "2 face 
 
     # Blood shows at the tips, over the knuckles and on the balls of the palm.
     tip = digit * torch.sigmoid((along - knuckles[:, 2] + 12) / 4)
-    over = digit * back * (_bump(along - knuckles[:, 0], 7) * ~thumb + _bump(along - knuckles[:, 1], 5))
-    base = back * ~digit * _bump(p[:, 1] - 84, 9) * ~thumb
-    ball = palm_side * ~digit * (_bump((p[:, :2] - torch.tensor([-20.0, 30.0])).norm(dim=1), 20))
+    over = digit * back * (_bump(along - knuckles[:, 0], 7.0) * ~thumb + _bump(along - knuckles[:, 1], 5.0))
+    base = back * ~digit * _bump(p[:, 1] - 84, 9.0) * ~thumb
+    ball = palm_side * ~digit * (_bump((p[:, :2] - torch.tensor([-20.0, 30.0])).norm(dim=1), 20.0))
     reddish = (0.55 * tip + 0.5 * over + 0.4 * base + 0.45 * ball) * (1 - 0.6 * melanin)
     colour = tint(reddish, (1.06, 0.74, 0.74))
     colour = tint((0.5 * over + 0.35 * base) * (0.3 + melanin), (0.72, 0.66, 0.62))

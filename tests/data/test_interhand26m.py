@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from hands_lib.data.errors import DataError, MissingData
 from hands_lib.data.interhand26m import InterHand26M, splits_in
@@ -358,3 +359,102 @@ def test_a_photograph_of_another_size_is_an_error(copy, edit):
     edit("data", _first("images", width=512, height=334))
     with pytest.raises(DataError, match="334 x 512 pixels, but its annotation says 512 x 334"):
         InterHand26M(copy)[0].image()
+
+
+def _rootnet(copy: Path) -> Path:
+    path = copy / "rootnet_output" / "rootnet_interhand2.6m_output_test.json"
+    path.parent.mkdir(exist_ok=True)
+    return path
+
+
+def test_rootnet_boxes_and_depths_belong_to_their_annotations(generated, copy):
+    assert InterHand26M(generated)[0].rootnet is None
+    entries = [
+        {"annot_id": 4, "bbox": [1, 2, 30, 40], "abs_depth": [1010.5, 990.0]},
+        {"annot_id": 0, "bbox": [5, 6, 70, 80.5], "abs_depth": [900, None]},
+        {"annot_id": 777, "bbox": [0, 0, 1, 1], "abs_depth": [1, 1]},  # of another split
+    ]
+    _rootnet(copy).write_text(json.dumps(entries))
+    dataset = InterHand26M(copy)
+    assert dataset[4].rootnet.bbox.tolist() == [1, 2, 30, 40]
+    assert torch.allclose(dataset[4].rootnet.wrist_depth, torch.tensor([1.0105, 0.99]))
+    assert dataset[0].rootnet.wrist_depth[0] == pytest.approx(0.9)
+    assert dataset[0].rootnet.wrist_depth[1].isnan()
+    assert dataset[1].rootnet is None
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({}, None),
+        ({"a": 1}, "not a list"),
+        ([{"annot_id": 4, "bbox": [1, 2, 30], "abs_depth": [1, 2]}], "entry 0: bbox has shape"),
+        ([{"annot_id": 4, "bbox": [1, 2, 30, 4]}], "entry 0 has no key 'abs_depth'"),
+        ([{"annot_id": 4, "bbox": [1, 2, 30, 4], "abs_depth": [1]}], "not two depths"),
+        ([{"annot_id": 4, "bbox": [1, 2, 3, 4], "abs_depth": [1, 2]}] * 2, "annotation 4 stands there twice"),
+    ],
+)
+def test_broken_rootnet_files_are_named(copy, entries, message):
+    path = _rootnet(copy)
+    path.write_text(json.dumps(entries))
+    dataset = InterHand26M(copy)
+    if message is None:
+        assert dataset[0].rootnet is None
+        return
+    with pytest.raises(DataError, match=message) as caught:
+        dataset[0]
+    assert str(path) in str(caught.value)
+
+
+def test_what_cannot_be_used_is_left_out_and_counted_once(copy, edit):
+    def swap_cameras(content):
+        content["images"][1]["camera"] = "410001"
+
+    edit("data", swap_cameras)
+
+    def add_camera(content):
+        for entry in content["0"].values():
+            entry["410001"] = entry["400263"]
+
+    edit("camera", add_camera)
+    dataset = InterHand26M(copy)
+    shape = dataset[2].image().shape[:2]
+    Image.new("RGB", shape[::-1], (2, 2, 3)).save(dataset[2].image_path)
+    dataset[3].image_path.write_bytes(dataset[3].image_path.read_bytes()[:2000])
+    dataset[4].image_path.unlink()
+    usable, skipped = dataset.usable()
+    assert [frame.annotation_id for frame in usable] == [0, 1, 5]
+    assert dict(skipped.reasons) == {
+        "with photograph missing": 1, "with photograph broken": 1, "with photograph black": 1,
+    }  # fmt: skip
+    assert str(skipped) == (
+        "3 of 6 kept; left out: 1 with photograph missing, 1 with photograph broken, 1 with photograph black"
+    )
+    # The first sequence has a joint that is marked invalid; no photograph has a MANO fit.
+    usable, skipped = dataset.usable(colour=True, joints=True)
+    assert [frame.annotation_id for frame in usable] == [5]
+    assert skipped.reasons["from a grey camera"] == 1
+    assert skipped.reasons["with invalid joints"] == 1
+    assert skipped.kept == 1
+    usable, skipped = dataset.usable(photograph=False, mano=True)
+    assert len(usable) == 0
+    assert skipped.reasons == {"without MANO fit": 6}
+    assert [frame.annotation_id for frame in dataset.present()] == [0, 1, 2, 3, 5]
+    assert dataset.missing() == {"Capture0/0003_dh": (1, 2)}
+    assert len(dataset) == 6
+
+
+def test_mano_is_needed_for_the_hands_that_the_type_promises(copy):
+    fit = {"pose": [0.1] * 48, "shape": [0.2] * 10, "trans": [0.0, 0.1, 1.0]}
+    path = copy / "annotations" / "test" / "InterHand2.6M_test_MANO_NeuralAnnot.json"
+    fits = {"101": {"right": fit, "left": None}, "202": {"right": fit, "left": None}, "303": {"right": fit}}
+    path.write_text(json.dumps({"0": fits}))
+    usable, skipped = InterHand26M(copy).usable(photograph=False, mano=True)
+    assert [frame.hand_type for frame in usable] == ["right", "right"]
+    assert skipped.reasons == {"without MANO fit": 4}
+
+
+def test_numbers_that_are_infinite_in_single_precision_are_errors(copy, edit):
+    edit("joint_3d", _set("0", "303", "world_coord", 24, to=[1e300, 0, 0]))
+    with pytest.raises(DataError, match="left hand's thumb_1"):
+        InterHand26M(copy)

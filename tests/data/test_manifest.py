@@ -121,7 +121,7 @@ def test_find_data_prefers_root_then_the_whole_set_then_a_sample(tmp_path, monke
         require_data("interhand26m")
     monkeypatch.setenv("HANDS_DATA", str(tmp_path))
     assert find_data("interhand26m") is None
-    with pytest.raises(MissingData, match=r"(?s)there is no .*interhand26m and no .*interhand26m_sample.*CC-BY-NC"):
+    with pytest.raises(MissingData, match=r"(?s)no .*interhand26m and no .*interhand26m_sample.*CC-BY-NC"):
         require_data("interhand26m")
     sample = tmp_path / "interhand26m_sample"
     sample.mkdir()

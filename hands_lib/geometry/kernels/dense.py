@@ -128,11 +128,11 @@ def winding_numbers(
 
 
 def edge_vectors(a: Tensor, b: Tensor, c: Tensor) -> list[Tensor]:
-    """Cross products of the homogeneous corners of faces, opposite a, b and c (see `zbuffer`).
+    """`zbuffer._edge_vectors` of faces with the homogeneous corners a, b and c.
 
     Written out, because `torch.linalg.cross` may round differently from the compiled loops.
     """
-    return [
+    edges = [
         torch.stack(
             [
                 p[..., 1] * q[..., 2] - p[..., 2] * q[..., 1],
@@ -143,6 +143,9 @@ def edge_vectors(a: Tensor, b: Tensor, c: Tensor) -> list[Tensor]:
         )
         for p, q in ((b, c), (c, a), (a, b))
     ]
+    across = edges[0]
+    turn = (a[..., 0] * across[..., 0] + a[..., 1] * across[..., 1] + a[..., 2] * across[..., 2]).sign()
+    return [turn[..., None] * edge for edge in edges]
 
 
 def occluded(
@@ -170,7 +173,7 @@ def occluded(
         z = depths[:, None, faces].unbind(dim=-1)
         face_depth = sides[0] * z[0] + sides[1] * z[1] + sides[2] * z[2]
         sides = torch.stack(sides, dim=-1)
-        met = ((sides >= 0).all(dim=-1) | (sides <= 0).all(dim=-1)) & (total != 0)
+        met = (sides >= 0).all(dim=-1) & (total > 0)
         face_depth = face_depth / total.where(met, 1)
         between = (face_depth > near) & (face_depth < depth[..., None] * (1 - slack))
         own = (owner[:, None, None] == faces).any(dim=-1)

@@ -16,7 +16,7 @@ this module is compiled without it, and the torch version in `raster` agrees in 
 import numpy as np
 
 from hands_lib.geometry.kernels.threads import compiled
-from hands_lib.geometry.kernels.vectors import cross, dot, row
+from hands_lib.geometry.kernels.vectors import cross, dot, row, scaled
 
 
 @compiled()
@@ -27,7 +27,10 @@ def _first_last(low, high, size):
 
 @compiled()
 def _edge_vectors(a, b, c):
-    return cross(b, c), cross(c, a), cross(a, b)
+    """Turned so that the part of the face before the camera has three positive sides."""
+    edge_a, edge_b, edge_c = cross(b, c), cross(c, a), cross(a, b)
+    turn = np.sign(dot(a, edge_a))
+    return scaled(turn, edge_a), scaled(turn, edge_b), scaled(turn, edge_c)
 
 
 @compiled()
@@ -50,6 +53,7 @@ def z_buffer(start, stop, bands, homogeneous, depths, faces, near, face_at, weig
     is none; weights_at (B, H, W, 3), the barycentrics; depth_at (B, H, W), infinite where there is no face.
     """
     _, height, width = face_at.shape
+    sides = np.empty((len(faces), 12))  # edge vectors and corner depths of the faces that are in view
     for band in range(start, stop):
         image = band // bands
         first_row, end_row = band % bands * height // bands, (band % bands + 1) * height // bands
@@ -66,19 +70,19 @@ def z_buffer(start, stop, bands, homogeneous, depths, faces, near, face_at, weig
             if left > right or top > bottom:
                 continue
             edge_a, edge_b, edge_c = _edge_vectors(a, b, c)
+            side = sides[face]
+            side[0], side[1], side[2] = edge_a
+            side[3], side[4], side[5] = edge_b
+            side[6], side[7], side[8] = edge_c
+            side[9], side[10], side[11] = z_a, z_b, z_c
             for v in range(top, bottom + 1):
                 row_a = edge_a[1] * v + edge_a[2]
                 row_b = edge_b[1] * v + edge_b[2]
                 row_c = edge_c[1] * v + edge_c[2]
                 for u in range(left, right + 1):
-                    side_a, side_b, side_c = (
-                        edge_a[0] * u + row_a,
-                        edge_b[0] * u + row_b,
-                        edge_c[0] * u + row_c,
-                    )
+                    side_a, side_b = edge_a[0] * u + row_a, edge_b[0] * u + row_b
+                    side_c = edge_c[0] * u + row_c
                     total = side_a + side_b + side_c
-                    if total < 0.0:
-                        side_a, side_b, side_c, total = -side_a, -side_b, -side_c, -total
                     if min(side_a, min(side_b, side_c)) >= 0.0 and total > 0.0:
                         depth = (side_a * z_a + side_b * z_b + side_c * z_c) / total
                         if depth > near and np.float32(depth) < nearest[v - first_row, u]:
@@ -88,24 +92,19 @@ def z_buffer(start, stop, bands, homogeneous, depths, faces, near, face_at, weig
             for u in range(width):
                 face = face_of[v - first_row, u]
                 face_at[image, v, u] = face
+                weights = weights_at[image, v, u]
                 if face < 0:
-                    weights_at[image, v, u, 0] = weights_at[image, v, u, 1] = weights_at[image, v, u, 2] = 0.0
+                    weights[0] = weights[1] = weights[2] = 0.0
                     depth_at[image, v, u] = np.inf
                     continue
-                i, j, k = faces[face]
-                edge_a, edge_b, edge_c = _edge_vectors(
-                    row(homogeneous[image], i), row(homogeneous[image], j), row(homogeneous[image], k)
-                )
-                side_a = edge_a[0] * u + (edge_a[1] * v + edge_a[2])
-                side_b = edge_b[0] * u + (edge_b[1] * v + edge_b[2])
-                side_c = edge_c[0] * u + (edge_c[1] * v + edge_c[2])
-                total = side_a + side_b + side_c
-                weights_at[image, v, u, 0] = side_a / total
-                weights_at[image, v, u, 1] = side_b / total
-                weights_at[image, v, u, 2] = side_c / total
-                depth_at[image, v, u] = (
-                    side_a * depths[image, i] + side_b * depths[image, j] + side_c * depths[image, k]
-                ) / total
+                side = sides[face]
+                side_a = side[0] * u + (side[1] * v + side[2])
+                side_b = side[3] * u + (side[4] * v + side[5])
+                side_c = side[6] * u + (side[7] * v + side[8])
+                share = 1.0 / (side_a + side_b + side_c)
+                side_a, side_b, side_c = share * side_a, share * side_b, share * side_c
+                weights[0], weights[1], weights[2] = side_a, side_b, side_c
+                depth_at[image, v, u] = side_a * side[9] + side_b * side[10] + side_c * side[11]
 
 
 @compiled()
@@ -153,8 +152,6 @@ def occluded(start, stop, blocks, rays, ray_depths, owners, homogeneous, depths,
                     continue
                 side_a, side_b, side_c = dot(ray, edge_a), dot(ray, edge_b), dot(ray, edge_c)
                 total = side_a + side_b + side_c
-                if total < 0.0:
-                    side_a, side_b, side_c, total = -side_a, -side_b, -side_c, -total
                 if min(side_a, min(side_b, side_c)) >= 0.0 and total > 0.0:
                     depth = (side_a * z_a + side_b * z_b + side_c * z_c) / total
                     own = owners[index]
