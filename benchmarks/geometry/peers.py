@@ -1,13 +1,13 @@
 """Distance, inside and rasterisation beside Open3D, Warp, libigl, trimesh and embreex.
 
     pip install open3d warp-lang embreex rtree      (libigl and trimesh come with the book)
-    python benchmarks/geometry/peers.py [--rounds 7] [--only distance pairs grid raster]
+    python benchmarks/geometry/peers.py [--rounds 7] [--only distance pairs grid raster] [--record]
 
 All contenders of a question run in turn in one process, from the same torch tensors, and each builds its
 search structure anew in every call, as meshes that move require. One sample is the mean over the calls that
 fit into 30 ms; the tables give medians over the rounds and ratios to this library. Peers that are not
 installed are left out and named. Tables are printed, and everything is written to
-_build/benchmarks/geometry.json.
+_build/benchmarks/geometry.json; `--record` also leaves run records of the times for the book's tables.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from hands_lib.geometry.raster import rasterize
 from hands_lib.geometry.rotations import random_rotations
 from hands_lib.hand.kinematics import forward_kinematics, random_pose
 from hands_lib.hand.surface import hand_surface, mirror_mesh
+from hands_lib.reproduce.records import record_run
 from hands_lib.structures import Camera, Mesh
 
 OURS = "hands_lib"
@@ -366,6 +367,27 @@ def race_raster(rounds: int) -> list[dict]:
     return results
 
 
+def record(results: list[dict], rounds: int, started: float) -> None:
+    """One record a question: the median of every contender, and how busy the machine was."""
+    for result in results:
+        if "times" in result:
+            times = {name: (row["median_ms"], "ms") for name, row in result["times"].items()}
+            record_run(
+                slug="geometry",
+                table=result["title"],
+                variant="contenders in turn",
+                seed=0,
+                profile="cpu",
+                dataset="random hands",
+                dataset_version="1",
+                protocol=f"median of {rounds} rounds, search structures built anew in every call",
+                metrics=times | {"load average": (os.getloadavg()[0], "1")},
+                config={"rounds": rounds, "threads": torch.get_num_threads()},
+                started=started,
+                device="cpu",
+            )
+
+
 def main() -> None:
     races = {"distance": race_distance, "pairs": race_pairs, "grid": race_grid, "raster": race_raster}
     parser = argparse.ArgumentParser(
@@ -373,13 +395,17 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", nargs="+", choices=races, default=list(races))
+    parser.add_argument("--record", action="store_true", help="leave run records in book/results/geometry")
     options = parser.parse_args()
+    started = time.time()
     print(f"{torch.get_num_threads()} threads; load of the machine {os.getloadavg()[0]:.1f} at the start")
     results = [result for name in options.only for result in races[name](options.rounds)]
     report = {"threads": torch.get_num_threads(), "load_average": os.getloadavg(), "results": results}
     path = Path("_build/benchmarks/geometry.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=1))
+    if options.record:
+        record(results, options.rounds, started)
     print(f"\nwritten to {path}; load of the machine {os.getloadavg()[0]:.1f} at the end")
 
 

@@ -48,7 +48,8 @@ def entries(
 
 def read_json(path: Path) -> Any:
     """The whole content of a small file; errors as of `entries`."""
-    return next(value for _, value in entries(path, depth=0, pairs_hook=unique_keys(path)))
+    [(_, value)] = entries(path, depth=0, pairs_hook=unique_keys(path))  # to its end: nothing may follow
+    return value
 
 
 def unique_keys(path: Path) -> Callable[[Pairs], dict]:

@@ -271,7 +271,7 @@ class CheckReport:
         parts.append(
             {
                 COMPLETE: f"complete: everything that is needed is there{read}",
-                PARTIAL: f"partial: what is there can be used; {len(self.partial)} parts are not there",
+                PARTIAL: "partial: what is there can be used; what is named above is not there",
                 UNUSABLE: f"NOT usable: {len(self.missing)} missing, {len(self.corrupt)} corrupt",
             }[self.code]
         )

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,7 +87,8 @@ class ReInterHandFrame:
 class ReInterHand(Sequence[ReInterHandFrame]):
     """The photographs of one capture under one lighting, ordered by camera and frame.
 
-    `root` is the folder that holds the captures, or holds `data/` with them. Photographs without a keypoint
+    `root` is the folder that holds the captures, or holds `data/` with them; `cameras` are those of the
+    "studio" or the head-worn ones ("ego"). Photographs without a keypoint
     file of either hand, and head-worn ones that show too little of the hands, are left out and counted in
     `skipped`. Raises MissingData for a missing folder, DataError for content that contradicts the format.
     """
@@ -97,7 +98,7 @@ class ReInterHand(Sequence[ReInterHandFrame]):
         root: str | Path,
         capture: str,
         *,
-        cameras: Literal["studio", "ego"] = "studio",
+        cameras: str = "studio",
         lighting: str = LIGHTINGS[0],
     ):
         if lighting not in LIGHTINGS:

@@ -52,7 +52,7 @@ def photograph_masks(
     faults = np.full(len(paths), "", dtype=object)
     for number in np.flatnonzero(ask):
         faults[number] = photograph_fault(paths[number], black_below) or ""
-    return {f"with {f}": faults == f for f in ("photograph missing", "photograph broken", "photograph black")}
+    return {f: faults == f for f in ("photograph missing", "photograph broken", "photograph black")}
 
 
 def first_reason(total: int, masks: Mapping[str, np.ndarray]) -> tuple[np.ndarray, Skipped]:

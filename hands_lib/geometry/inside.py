@@ -1,5 +1,4 @@
-"""Which points are inside a closed mesh: single points, points of a regular grid, points inside both of two
-hands.
+"""Which points are inside a closed mesh: single points, a regular grid's, those inside both of two hands.
 
 Inside means that the winding number is positive. On a closed mesh that is what one expects, and it stays so
 where parts of the surface overlap (a finger that pokes through another of the same hand: winding number 2),

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hands_lib.geometry.closed_surface import enclosed_volume
+from hands_lib.geometry.kernels import crossings
 from hands_lib.structures import Mesh
 
 
@@ -109,16 +110,26 @@ def check_closed(mesh: Mesh) -> None:
             f"side, or it turns the wrong way, the first from vertex {edges[0, 0]} to {edges[0, 1]}; "
             "close holes with a fan of faces"
         )
-    if mesh.vertices.numel():
-        volumes = enclosed_volume(mesh).detach().flatten()
-        # The volume of thin or tangled surfaces may round to either side of zero.
-        extent = (mesh.vertices.amax(dim=-2) - mesh.vertices.amin(dim=-2)).detach().amax(dim=-1).flatten()
-        inverted = volumes < -1e-4 * extent**3
-        if inverted.any():
-            raise GeometryError(
-                f"{int(inverted.sum())} of {len(volumes)} meshes are inside out (signed volume "
-                f"{volumes[inverted][0]:.3g}): reverse their faces, faces.flip(-1)"
-            )
+    fillings = _fillings(mesh)
+    # Thin or tangled surfaces may round to either side of zero.
+    inverted = fillings < -1e-4
+    if inverted.any():
+        raise GeometryError(
+            f"{int(inverted.sum())} of {len(fillings)} meshes are inside out (signed volume "
+            f"{fillings[inverted][0]:.3g} of the cube around it): reverse their faces, faces.flip(-1)"
+        )
+
+
+def _fillings(mesh: Mesh) -> Float[Tensor, "mesh"]:
+    """Signed volume of each mesh over the cube of its extent."""
+    vertices, faces = mesh.vertices.detach(), mesh.faces.long()
+    vertices = vertices.reshape(vertices.shape[:-2].numel(), *vertices.shape[-2:])
+    if vertices.device.type == "cpu":
+        result = torch.empty(len(vertices), dtype=torch.double)
+        crossings.fillings(vertices.contiguous().numpy(), faces.contiguous().numpy(), result.numpy())
+        return result
+    extent = (vertices.amax(dim=-2) - vertices.amin(dim=-2)).amax(dim=-1)
+    return enclosed_volume(Mesh(vertices, faces)) / extent.where(extent > 0, 1) ** 3
 
 
 def matched_batches(

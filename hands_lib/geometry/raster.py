@@ -62,8 +62,7 @@ def rasterize(
 
     near      metres; only what lies beyond this depth is seen. Faces that reach through are cut, not dropped.
     backend   by default compiled loops for tensors on the CPU and torch elsewhere; the two agree in every
-              bit. "pytorch3d" uses that library where it is installed (perspective cameras with square
-              pixels).
+              bit. "pytorch3d" asks that library, where it is installed, for the faces (without a near plane).
 
     Differentiable with respect to vertices and camera through barycentrics and depth.
 
@@ -113,13 +112,26 @@ def _to_image(
             f"vertices or points come in batches of {tuple(points.shape[:-2])}, cameras of "
             f"{tuple(camera.intrinsics.shape[:-2])}"
         ) from None
+    num_points = points.shape[-2]
+    tracked = torch.is_grad_enabled() and any(
+        tensor.requires_grad for tensor in (points, camera.intrinsics, camera.camera_from_world)
+    )
+    if points.device.type == "cpu" and not tracked:
+        homogeneous = torch.empty(batch.numel(), num_points, 3, dtype=torch.double)
+        depths = torch.empty(batch.numel(), num_points, dtype=torch.double)
+        inputs = [
+            tensor.detach().expand(*batch, *tensor.shape[-2:]).reshape(batch.numel(), *tensor.shape[-2:])
+            for tensor in (points, camera.camera_from_world, camera.intrinsics)
+        ]
+        arrays = [tensor.contiguous().numpy() for tensor in inputs]
+        zbuffer.to_image(*arrays, camera.projection == "orthographic", homogeneous.numpy(), depths.numpy())
+        return homogeneous, depths, batch
     pose = camera.camera_from_world.double()
     in_camera = _transformed(pose[..., :3, :3], points.double()) + pose[..., None, :3, 3]
     depths = in_camera[..., 2]
     if camera.projection == "orthographic":
         in_camera = torch.cat([in_camera[..., :2], torch.ones_like(in_camera[..., 2:])], dim=-1)
     homogeneous = _transformed(camera.intrinsics.double(), in_camera)
-    num_points = points.shape[-2]
     homogeneous = homogeneous.expand(*batch, num_points, 3).reshape(batch.numel(), num_points, 3)
     return homogeneous, depths.expand(*batch, num_points).reshape(batch.numel(), num_points), batch
 

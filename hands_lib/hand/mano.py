@@ -317,10 +317,12 @@ def _encode(text: Any, encoding: Any) -> bytes:
 
 
 def _bare_object(kind: Any, base: Any, state: Any) -> Any:
-    """copy_reg._reconstructor, for our stubs alone."""
-    if kind not in (_Ch, _Select) or base is not object or state is not None:
-        raise pickle.UnpicklingError("copy_reg._reconstructor for anything but a chumpy object")
-    return kind()
+    """copy_reg._reconstructor, for our stubs and sparse matrices alone."""
+    from scipy.sparse import csc_matrix
+
+    if kind not in (_Ch, _Select, csc_matrix) or base is not object or state is not None:
+        raise pickle.UnpicklingError("copy_reg._reconstructor for anything but chumpy's and sparse objects")
+    return object.__new__(kind)
 
 
 def _allowed() -> dict[tuple[str, str], Any]:

@@ -156,14 +156,14 @@ def interhand_mpjpe_mm(
     target: Float[Tensor, "sample 2 21 3"],
     valid: Bool[Tensor, "sample 2 21"],
     interacting: Bool[Tensor, " sample"],
-    group: Literal["single", "interacting", "all"] = "all",
+    group: str = "all",
 ) -> Float[Tensor, ""]:
     """MPJPE as InterHand2.6M's official evaluation computes it.
 
     Wrists are aligned hand by hand; distances are averaged for each of the 42 joints over the samples where
     it is valid, then over the 42 joints. The two wrists are among them although their error is zero: the
     number is 40/42 of what the other joints say. `valid` are the flags of the image
-    (`InterHandFrame.image_joint_valid`); `group` takes samples of one hand, of interacting hands, or both.
+    (`InterHandFrame.image_joint_valid`); `group` is "single", "interacting" or "all".
 
     Raises ValueError where a joint is valid in no sample of the group; the official program fails there too.
     """

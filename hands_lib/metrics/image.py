@@ -10,6 +10,7 @@ floating-point pictures without a range, which then assumed 2: `ssim_range_2` is
 
 import contextlib
 import io
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -108,7 +109,11 @@ def perceptual_distance(
     except ImportError:
         raise ImportError("perceptual distances need lpips: pip install lpips (extra `book`)") from None
     trained = backbone_file(backbone).is_file()
-    with torch.random.fork_rng(devices=[]), contextlib.redirect_stdout(io.StringIO()):
+    with (
+        torch.random.fork_rng(devices=[]),
+        contextlib.redirect_stdout(io.StringIO()),
+        warnings.catch_warnings(action="ignore"),  # lpips calls torchvision in an old way
+    ):
         torch.manual_seed(0)
         network = lpips.LPIPS(net=backbone, pnet_rand=not trained, verbose=False)
     network = network.eval().requires_grad_(False).to(device)

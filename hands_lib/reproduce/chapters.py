@@ -1,7 +1,7 @@
 """The chapters of the book: MyST text notebooks listed in `_toc.yml`, their parameters and presets."""
 
 import ast
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,23 @@ import yaml
 from hands_lib.reproduce.project import ProjectError, nearest
 
 SMOKE = "smoke"  # the profile that a chapter's own defaults stand for
+LIMITS = "limits"  # the key of a preset that is no parameter: what one job of a sweep may use
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one job of a sweep may use; `limits:` of a profile in a preset changes it."""
+
+    minutes: float = 120  # wall time of one attempt; the next attempt goes on from the checkpoint
+    memory_mb: int = 4000
+    cores: int = 1
+    gpus: int = 0
+
+
+_OF_PROFILE = {
+    "gpu": Limits(minutes=60, memory_mb=32000, cores=4, gpus=1),
+    "paper": Limits(minutes=1440, memory_mb=64000, cores=8, gpus=1),
+}
 
 
 @dataclass(frozen=True)
@@ -51,6 +68,11 @@ def book_pages(root: Path) -> list[Path]:
             raise ProjectError(f"_toc.yml lists {file}, which does not exist: write it or take the line out")
         pages.append(path)
     return pages
+
+
+def page_header(path: Path) -> dict[str, Any]:
+    """The YAML header of a page; empty where it has none."""
+    return _header(path.read_text(encoding="utf-8"), path)
 
 
 def _header(text: str, path: Path) -> dict[str, Any]:
@@ -103,6 +125,23 @@ def parameter_names(notebook: Any) -> list[str]:
     return names
 
 
+def parameter_values(notebook: Any) -> dict[str, Any]:
+    """Default of every parameter: the value where it is a literal, else its expression as text."""
+    values: dict[str, Any] = {}
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", []):
+            for node in ast.parse(cell.source).body:
+                if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+                    continue
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                try:
+                    value = ast.literal_eval(node.value)
+                except ValueError:
+                    value = ast.unparse(node.value)
+                values |= {target.id: value for target in targets if isinstance(target, ast.Name)}
+    return values
+
+
 def parse_value(text: str) -> Any:
     """A value of the command line: int, float (1e-3 too, which YAML 1.1 takes for text), else YAML."""
     for number in (int, float):
@@ -118,20 +157,51 @@ def parse_value(text: str) -> Any:
         ) from error
 
 
-def read_presets(chapter: Chapter, root: Path) -> dict[str, dict[str, Any]]:
-    """`book/presets/<chapter>.yml`: profile -> parameter -> value. `smoke` is always there, and empty."""
-    path = root / "book" / "presets" / f"{chapter.stem}.yml"
+def _preset_path(chapter: Chapter, root: Path) -> Path:
+    return root / "book" / "presets" / f"{chapter.stem}.yml"
+
+
+def _read_preset_file(chapter: Chapter, root: Path) -> dict[str, dict[str, Any]]:
+    path = _preset_path(chapter, root)
     presets: Any = {}
     if path.is_file():
         try:
             presets = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ProjectError(f"{path} is not YAML ({error}): mend it") from error
     if not isinstance(presets, dict) or not all(isinstance(v, dict | None) for v in presets.values()):
         raise ProjectError(f"{path}: expected profiles, each with parameter: value lines below it")
     if presets.get(SMOKE):
         raise ProjectError(f"{path}: the smoke values are the chapter's own defaults; take `smoke:` out")
     return {SMOKE: {}} | {str(profile): dict(values or {}) for profile, values in presets.items()}
+
+
+def read_presets(chapter: Chapter, root: Path) -> dict[str, dict[str, Any]]:
+    """`book/presets/<chapter>.yml`: profile -> parameter -> value. `smoke` is always there, and empty."""
+    presets = _read_preset_file(chapter, root)
+    return {
+        profile: {name: value for name, value in values.items() if name != LIMITS}
+        for profile, values in presets.items()
+    }
+
+
+def read_limits(chapter: Chapter, root: Path, profile: str) -> Limits:
+    """What a job of the profile may use: its usual limits, changed by `limits:` in the preset.
+
+    Raises:
+        ProjectError: an unknown limit (suggests the nearest one), or a value that is no positive number.
+    """
+    limits = _OF_PROFILE.get(profile, Limits())
+    given = _read_preset_file(chapter, root).get(profile, {}).get(LIMITS) or {}
+    path = _preset_path(chapter, root)
+    if not isinstance(given, dict):
+        raise ProjectError(f"{path}: expected `limits: {{minutes: 30, ...}}`")
+    for name, value in given.items():
+        if name not in asdict(limits):
+            raise nearest(str(name), asdict(limits), f"limit in {path}:")
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0 or value != value:
+            raise ProjectError(f"{path}: limit {name} is {value!r}; give a number that is not negative")
+    return replace(limits, **given)
 
 
 def resolve_parameters(
@@ -148,7 +218,10 @@ def resolve_parameters(
         raise nearest(profile, presets, f"profile of chapter {chapter.name}:")
     names = parameter_names(notebook)
     own = {"profile": profile} if "profile" in names and profile != SMOKE else {}
-    for name in presets[profile] | given:
+    for name in presets[profile]:
+        if name not in names:
+            raise nearest(name, [*names, LIMITS], f"key in {_preset_path(chapter, root)}, profile {profile}:")
+    for name in given:
         if name not in names:
             raise nearest(name, names, f"parameter of chapter {chapter.name}:")
     return own | presets[profile] | given

@@ -1,14 +1,32 @@
 """The console script `hands`."""
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from hands_lib.reproduce.chapters import SMOKE, find_chapter, list_chapters, parse_value, read_presets
 from hands_lib.reproduce.project import ProjectError, find_root
 
 # The runner needs the book's packages; it is imported where it is used, so that `hands data` works without.
+
+
+def _add_parameters(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-p",
+        "--parameter",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="set a parameter of the chapter; may be given again",
+    )
+
+
+def _given(pairs: list[list[str]]) -> dict[str, Any]:
+    return {key: parse_value(value) for key, value in pairs}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -21,15 +39,30 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("chapter", help="name as shown by `hands list`, or the path of the .md file")
     run.add_argument("--profile", default=SMOKE, help="size of the run (default: smoke)")
-    run.add_argument(
-        "-p",
-        "--parameter",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("NAME", "VALUE"),
-        help="set a parameter of the chapter; may be given again",
+    _add_parameters(run)
+    run.add_argument("--force", action="store_true", help="repeat runs that are recorded already")
+    plan = commands.add_parser(
+        "plan", help="the runs of a profile: which are recorded, how long the rest takes"
     )
+    sweep = commands.add_parser(
+        "sweep",
+        help="run what is missing, spread over cores, GPUs or a cluster",
+        description="Run the missing jobs of a slug, a chapter or (without a name) the whole book.",
+    )
+    for command in (plan, sweep):
+        command.add_argument("name", nargs="?", help="slug or chapter (default: the whole book)")
+        command.add_argument("--profile", default="cpu", help="size of the runs (default: cpu)")
+        _add_parameters(command)
+    sweep.add_argument("--cores", type=int, help="jobs' cores on this machine (default: all of them)")
+    sweep.add_argument(
+        "--on", metavar="PLACE", help="a folder of profiles/, e.g. slurm (default: this machine)"
+    )
+    sweep.add_argument("--force", action="store_true", help="repeat runs that are recorded already")
+    sweep.add_argument(
+        "--retries", type=int, default=2, help="further attempts of a failing job (default: 2)"
+    )
+    claims = commands.add_parser("claims", help="what the papers claim, and the verdicts")
+    claims.add_argument("slug", nargs="?", help="one system (default: all of them)")
     commands.add_parser("build", help="execute what changed and build the book into _build/html")
     data = commands.add_parser("data", help="about data sets").add_subparsers(dest="action", required=True)
     data.add_parser("list", help="every data set, its licence, and whether it is on this machine")
@@ -51,12 +84,12 @@ def _list(root: Path) -> int:
     return 0
 
 
-def _run(root: Path, name: str, profile: str, pairs: list[list[str]]) -> int:
+def _run(root: Path, name: str, profile: str, pairs: list[list[str]], force: bool) -> int:
     chapter = find_chapter(name, root)
-    given = {key: parse_value(value) for key, value in pairs}
+    given = _given(pairs)
     from hands_lib.reproduce.runner import run_chapter
 
-    outcome = run_chapter(chapter, root, profile, given)
+    outcome = run_chapter(chapter, root, profile, given, force)
     if outcome.failure:
         print(outcome.failure, file=sys.stderr)
         return 1
@@ -86,7 +119,25 @@ def main(arguments: list[str] | None = None) -> int:
         if args.command == "list":
             return _list(find_root())
         if args.command == "run":
-            return _run(find_root(), args.chapter, args.profile, args.parameter)
+            return _run(find_root(), args.chapter, args.profile, args.parameter, args.force)
+        if args.command == "plan":
+            from hands_lib.reproduce.plan import plan_text
+
+            print(plan_text(args.name, find_root(), args.profile, _given(args.parameter)))
+            return 0
+        if args.command == "sweep":
+            from hands_lib.reproduce.sweep import sweep
+
+            cores = len(os.sched_getaffinity(0)) if args.cores is None else args.cores
+            given = _given(args.parameter)
+            return sweep(
+                args.name, find_root(), args.profile, given, cores, args.on, args.force, args.retries
+            )
+        if args.command == "claims":
+            from hands_lib.reproduce.tables import claims_page
+
+            print(claims_page(args.slug, find_root()))
+            return 0
         if args.command == "build":
             return _build(find_root())
         if args.command == "data":
@@ -107,7 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
         if (error.name or "").startswith("hands_lib"):
             raise
         print(
-            f"hands: {error.name} is not installed: pip install 'hands-lib[book]', or make book",
+            f"hands: {error.name} is not installed: pip install 'hands-lib[book,sweep]', or make book",
             file=sys.stderr,
         )
         return 1

@@ -1,8 +1,11 @@
 """Where the book stands on disk, and the one error type that a reader of the command line sees."""
 
+import errno
 import os
+import socket
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -34,17 +37,68 @@ def nearest(name: str, known: Iterable[str], kind: str) -> ProjectError:
     return ProjectError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names) or 'none'}")
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write so that a reader, or a crash, never sees half a file: a temporary neighbour, then a rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def _own_prefix(name: str) -> str:
+    """Start of a temporary file's name; says whose it is, so that what a killed process left can be told."""
+    return f".{name}.{socket.gethostname()}.{os.getpid()}."
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary neighbour to write to, which replaces `path` when the block ends without an error.
+
+    A reader, or a crash, never sees half a file.
+
+    Raises:
+        ProjectError: the disk is full, the folder cannot be written, and the like; `path` stays as it was.
+    """
+    name = None
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_own_prefix(path.name))
+        os.close(handle)
+        yield Path(name)
+        with open(name, "rb") as file:
             os.fsync(file.fileno())
         os.chmod(name, 0o644)  # mkstemp makes it private
         os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
+    except BaseException as error:
+        if name:
+            Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            mend = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "make it writable"
+            raise ProjectError(
+                f"{path} cannot be written ({error.strerror}): {mend} and run again"
+            ) from error
         raise
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that nobody ever sees half of it; see `replacing`."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def remove_leftovers(folder: Path) -> list[Path]:
+    """Delete the temporary files that killed processes of this machine left in a folder; returns them."""
+    found = []
+    for path in folder.glob(f".*.{socket.gethostname()}.*.*"):
+        process = path.name.split(f".{socket.gethostname()}.")[-1].split(".")[0]
+        if process.isdigit() and not Path(f"/proc/{process}").exists():
+            path.unlink(missing_ok=True)
+            found.append(path)
+    return found
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file to `<name>.damaged`, so that it is in nobody's way and yet not lost."""
+    target = path.with_name(f"{path.name}.damaged")
+    number = 1
+    while target.exists():
+        number += 1
+        target = path.with_name(f"{path.name}.damaged{number}")
+    try:
+        return path.rename(target)
+    except OSError as error:
+        raise ProjectError(
+            f"{path} is damaged and cannot be set aside ({error.strerror}): remove it"
+        ) from error

@@ -1,19 +1,35 @@
 """What the papers say: tables typed from the text, each number with its place, and claims as tests on them.
 
-The files are `book/published/<slug>.yml`; the models below are their schema.
+The files are `book/published/<slug>.yml`; the models below are their schema. A printed table is typed as it
+is printed, as `columns` and `rows`; numbers of the running text, of captions and of figures are typed one by
+one as `cells`. Both become cells. A number keeps the digits it was typed with: `12.10` stays `12.10`.
+
+Three things guard the typing where the papers themselves are not at hand: `checks` are what the printed
+numbers must satisfy among themselves (percentages, means, best marks, one number in two places), `total` is
+the sum of a printed table's numbers, taken from the source text, and every claim is tested on the printed
+cells. What a paper prints that does not agree with itself is an entry of `inconsistencies`, not a silent
+correction.
 """
 
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from hands_lib.reproduce.project import ProjectError, find_root
+
+Direction = Literal["lower", "higher"]
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# --- numbers -------------------------------------------------------------------------------------------
 
 
 class Bound(_Model):
@@ -30,32 +46,283 @@ class Bound(_Model):
         return self
 
 
+class Spread(_Model):
+    """A published mean with its ± (what the ± is, the paper says or the cell's note does)."""
+
+    mean: float
+    spread: float
+
+
+class Range(_Model):
+    """A published range, both ends included."""
+
+    lowest: float
+    highest: float
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Range":
+        if self.lowest >= self.highest:
+            raise ValueError("lowest must be below highest: swap them")
+        return self
+
+
+def _plain(value: Any) -> Any:
+    """Decimals (as the file reader gives them) to floats, down through dicts."""
+    if isinstance(value, Decimal):
+        return float(value)
+    return {k: _plain(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def _kind_of_number(value: Any) -> str:
+    """Which of the forms of a number is meant, so that an error speaks of that one alone."""
+    if not isinstance(value, dict):
+        return {Bound: "bound", Spread: "spread", Range: "range"}.get(type(value), "number")
+    if value.keys() & {"mean", "spread"}:
+        return "spread"
+    return "range" if value.keys() & {"lowest", "highest"} else "bound"
+
+
+Number = Annotated[
+    Annotated[float, Tag("number")]
+    | Annotated[Bound, Tag("bound")]
+    | Annotated[Spread, Tag("spread")]
+    | Annotated[Range, Tag("range")],
+    Discriminator(_kind_of_number),
+]
+
+
+def _decimals(value: Any) -> int | None:
+    """Digits after the point of a number as it was typed; None for a float, which has forgotten them."""
+    if isinstance(value, dict):
+        found = [_decimals(v) for v in value.values()]
+        return None if None in found or not found else max(d for d in found if d is not None)
+    if isinstance(value, Decimal):
+        return max(0, -int(value.as_tuple().exponent))
+    return None
+
+
+# --- tables --------------------------------------------------------------------------------------------
+
+
 class Cell(_Model):
-    """One published number. `where` is the table, figure or section it stands in; `verified` says that a
-    person compared it with the printed paper, not with a copy of it."""
+    """One published number. `where` is the table, figure or section it stands in.
+
+    `verified` says that the re-typing check compared the number digit by digit with the source text; it is
+    false where the source is second hand. `near` is a word or two of the source beside a number of the
+    running text, by which the check finds it; `printed` is its spelling there if it is not the plain number.
+    """
 
     row: str
     metric: str
     unit: str
-    value: float | Bound
+    value: Number
     where: str
     verified: bool
     note: str = ""
+    protocol: str = ""
+    near: str = ""
+    printed: str = ""
+    printed_row: str = ""
+    printed_column: str = ""
+    decimals: int | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _digits(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or "value" not in data:
+            return data
+        typed = data["value"]
+        return {"decimals": _decimals(typed)} | data | {"value": _plain(typed)}
+
+    def _digit_text(self, value: float) -> str:
+        # a printed table keeps its digits; "4.0" of a sentence is shown as 4
+        if self.decimals is None or not self.printed_column:
+            return f"{value:,.10g}"
+        return f"{value:,.{self.decimals}f}"
 
     @property
     def text(self) -> str:
-        """The number as a reader expects it: `< 0.5`, `about 5`, `307`."""
+        """The number as a reader expects it: `< 0.5`, `about 5`, `307`, `94 ± 2`."""
         if isinstance(self.value, Bound):
             words = {"less_than": "< ", "more_than": "> ", "about": "about "}
-            return next(f"{words[k]}{v:g}" for k, v in self.value if v is not None)
-        return f"{self.value:,.10g}"
+            return next(f"{words[k]}{v:,.10g}" for k, v in self.value if v is not None)
+        if isinstance(self.value, Spread):
+            return f"{self._digit_text(self.value.mean)} ± {self._digit_text(self.value.spread)}"
+        if isinstance(self.value, Range):
+            return f"{self.value.lowest:,.10g} to {self.value.highest:,.10g}"
+        return self._digit_text(self.value)
+
+    @property
+    def number(self) -> float | None:
+        """The number to calculate with; None for a bound or a range."""
+        if isinstance(self.value, Spread):
+            return self.value.mean
+        return None if isinstance(self.value, Bound | Range) else self.value
+
+    @property
+    def place(self) -> str:
+        """Where the number stands, down to row and column."""
+        row = f", row {self.printed_row!r}" if self.printed_row else ""
+        column = f", column {self.printed_column!r}" if self.printed_column else ""
+        return f"{self.where}{row}{column}"
+
+
+class Column(_Model):
+    """A printed column: its heading, the unit of its numbers, and which direction is better, if either."""
+
+    label: str
+    unit: str
+    better: Direction | None = None
+
+
+class Row(_Model):
+    """A printed row. `label` is its printed heading where the book names the row otherwise, `occurrence`
+    which of several rows with that heading it is. A value that the paper leaves out is null."""
+
+    values: list[Any]
+    label: str = ""
+    occurrence: int | None = None
+    unit: str = ""
+    note: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, data: Any) -> Any:
+        return {"values": data} if isinstance(data, list) else data
+
+
+class Place(_Model):
+    """A cell named by (row, metric), or by (table, row, metric) where it stands in another table."""
+
+    table: str = ""
+    row: str
+    metric: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, data: Any) -> Any:
+        if isinstance(data, list) and len(data) in (2, 3):
+            return dict(zip(("table", "row", "metric")[-len(data) :], map(str, data), strict=True))
+        if isinstance(data, list):
+            raise ValueError("name a cell as [row, metric] or [table, row, metric]")
+        return data
+
+    def within(self, table: str) -> "Place":
+        return self if self.table else Place(table=table, row=self.row, metric=self.metric)
+
+
+class Arithmetic(_Model):
+    """The `printed` cell is the mean, sum, product or ratio of the cells `of`, or the decrease in % from the
+    first to the second, as far as the printed digits tell. `within` allows more, for words like "about"."""
+
+    kind: Literal["mean", "sum", "product", "ratio", "decrease"]
+    of: list[Place] = Field(min_length=2)
+    printed: Place
+    within: float = 0.0
+
+    @model_validator(mode="after")
+    def _two(self) -> "Arithmetic":
+        if self.kind in ("ratio", "decrease") and len(self.of) != 2:
+            raise ValueError(f"a {self.kind} needs exactly two cells in `of`")
+        return self
+
+
+class Same(_Model):
+    """One number printed in several places, perhaps with different numbers of digits."""
+
+    kind: Literal["same"]
+    of: list[Place] = Field(min_length=2)
+
+
+class Marks(_Model):
+    """The rows that the paper prints as best (bold) and second best (underlined) are those by the numbers.
+    A column in which the paper marks nothing is not checked: leave it out."""
+
+    kind: Literal["marks"]
+    metric: str
+    direction: Direction
+    best: list[str] = Field(min_length=1)
+    second: list[str] = []
+    rows: list[str] = Field(default=[], description="rows that are compared (default: all of the table)")
+
+
+class Order(_Model):
+    """The rows stand in falling (rising) order of a metric."""
+
+    kind: Literal["order"]
+    metric: str
+    direction: Literal["falling", "rising"]
+    rows: list[str] = Field(min_length=2)
+
+
+Check = Annotated[Arithmetic | Same | Marks | Order, Field(discriminator="kind")]
 
 
 class Table(_Model):
-    """A published table, or numbers of the running text put side by side."""
+    """A published table (`columns` and `rows`), or numbers of the running text put side by side (`cells`).
+
+    where: the printed table's name, which is the `where` of its cells. protocol: how the numbers were
+    measured, as far as the paper says. verified: for all cells of `rows`. skip: printed columns that stand
+    before the first column typed here. transposed: the paper prints metrics as rows. total: the sum of the
+    printed numbers, taken from the source text by the re-typing check.
+    """
 
     title: str
-    cells: list[Cell] = Field(min_length=1)
+    where: str = ""
+    protocol: str = ""
+    note: str = ""
+    verified: bool = False
+    columns: dict[str, Column] = {}
+    rows: dict[str, Row] = {}
+    skip: int = 0
+    transposed: bool = False
+    total: Decimal | None = None
+    cells: list[Cell] = []
+    checks: list[Check] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _to_cells(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not data.get("rows"):
+            return data
+        if not isinstance(data["rows"], dict) or not isinstance(data.get("columns"), dict):
+            raise ValueError(
+                "rows and columns are mappings: `rows: {NAME: [...]}`, `columns: {METRIC: {...}}`"
+            )
+        if not data.get("where"):
+            raise ValueError("where is missing: name the printed table, as in `where: Table 1`")
+        columns = {key: Column.model_validate(column) for key, column in data["columns"].items()}
+        rows = {key: Row.model_validate(row) for key, row in data["rows"].items()}
+        cells = []
+        for name, row in rows.items():
+            if len(row.values) != len(columns):
+                raise ValueError(
+                    f"row {name!r} has {len(row.values)} values, the table has {len(columns)} columns: "
+                    "write null where the paper prints none"
+                )
+            for (metric, column), value in zip(columns.items(), row.values, strict=True):
+                if value is None:
+                    continue
+                try:
+                    cell = Cell.model_validate(
+                        {
+                            "row": name,
+                            "metric": metric,
+                            "unit": row.unit or column.unit,
+                            "value": value,
+                            "where": data["where"],
+                            "verified": data.get("verified", False),
+                            "note": row.note,
+                            "protocol": data.get("protocol", ""),
+                            "printed_row": row.label or name,
+                            "printed_column": column.label,
+                        }
+                    )
+                except ValidationError as error:
+                    why = error.errors()[0]["msg"].removeprefix("Value error, ")
+                    raise ValueError(f"row {name!r}, column {metric!r}: {why}, not {value!r}") from error
+                cells.append(cell)
+        return data | {"cells": [*cells, *data.get("cells", [])]}
 
     @model_validator(mode="after")
     def _each_once(self) -> "Table":
@@ -63,7 +330,15 @@ class Table(_Model):
         twice = {place for place in places if places.count(place) > 1}
         if twice:
             raise ValueError(f"given more than once: {sorted(twice)}")
+        if not self.cells and not self.note:
+            raise ValueError("no cell: type `rows` or `cells`, or say in `note` why no number is known")
         return self
+
+    def cell(self, row: str, metric: str) -> Cell | None:
+        return next((c for c in self.cells if (c.row, c.metric) == (row, metric)), None)
+
+
+# --- claims --------------------------------------------------------------------------------------------
 
 
 class Threshold(_Model):
@@ -84,33 +359,97 @@ class Threshold(_Model):
 
 
 class Comparison(_Model):
-    """Over seeds, `metric` of row `better` is lower (higher) than that of row `than`."""
+    """Over seeds, `metric` of row `better` is lower (higher) than that of row `than`. `margin` is how much
+    worse it may be, in the metric's unit, where the paper claims no more than "as good as"."""
 
     kind: Literal["comparison"]
     metric: str
     better: str
     than: str
-    direction: Literal["lower", "higher"]
+    direction: Direction
+    margin: float = Field(default=0.0, ge=0)
+
+
+class Ratio(_Model):
+    """Over seeds, `metric` of row `of` divided by that of row `over` is below (above) a number: "17 times
+    smaller" is a ratio above 17, "at least 10 % fewer" one below 0.9."""
+
+    kind: Literal["ratio"]
+    metric: str
+    of: str
+    over: str
+    below: float | None = None
+    above: float | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "Ratio":
+        if (self.below is None) == (self.above is None):
+            raise ValueError("give exactly one of below, above")
+        return self
+
+
+Single = Annotated[Threshold | Comparison | Ratio, Field(discriminator="kind")]
+
+
+class AllOf(_Model):
+    """Several tests that the claim needs together: better than each of these rows, in each metric."""
+
+    kind: Literal["all"]
+    tests: list[Single] = Field(min_length=2)
 
 
 class Claim(_Model):
-    """A statement of the paper. `deterministic` claims need one run, all others three seeds or more."""
+    """A statement of the paper, in our words. `deterministic` claims need one run, all others three seeds or
+    more."""
 
     id: str = Field(pattern=r"^[a-z0-9-]+$")
     text: str
     where: str
     table: str
-    test: Annotated[Threshold | Comparison, Field(discriminator="kind")]
+    test: Annotated[Threshold | Comparison | Ratio | AllOf, Field(discriminator="kind")]
     deterministic: bool = False
+    note: str = ""
+
+    @property
+    def tests(self) -> "Sequence[Threshold | Comparison | Ratio]":
+        """The single tests, one or several."""
+        return self.test.tests if isinstance(self.test, AllOf) else [self.test]
+
+
+def rows_of(test: Threshold | Comparison | Ratio) -> list[str]:
+    """The rows that a test looks at."""
+    if isinstance(test, Threshold):
+        return list(test.rows)
+    return [test.better, test.than] if isinstance(test, Comparison) else [test.of, test.over]
+
+
+class Inconsistency(_Model):
+    """Something a paper prints that does not agree with itself, with its references or with its own code.
+
+    printed: what stands where. follows: what the paper's own numbers (or the code) say. check: the arithmetic
+    that fails as printed, so that the entry itself is tested; claims: those its cells contradict.
+    verified: false where what it is compared with is not the source text (released code, for example).
+    """
+
+    id: str = Field(pattern=r"^[a-z0-9-]+$")
+    kind: Literal["arithmetic", "text and table", "two tables", "wording", "reference", "released code"]
+    where: str
+    printed: str
+    follows: str
+    verified: bool = True
+    check: Check | None = None
+    claims: list[str] = []
 
 
 class Published(_Model):
-    """One file: the tables and claims of one system."""
+    """One file: the tables, claims and inconsistencies of one system."""
 
     slug: str
     source: str = Field(description="key in book/references.bib")
+    note: str = ""
     tables: dict[str, Table]
     claims: list[Claim] = []
+    inconsistencies: list[Inconsistency] = []
 
     @model_validator(mode="after")
     def _claims_fit(self) -> "Published":
@@ -120,7 +459,304 @@ class Published(_Model):
         for claim in self.claims:
             if claim.table not in self.tables:
                 raise ValueError(f"claim {claim.id} names table {claim.table!r}, which is not in the file")
+        entries = [entry.id for entry in self.inconsistencies]
+        if len(set(entries)) < len(entries):
+            raise ValueError("two inconsistencies share an id")
+        for entry in self.inconsistencies:
+            for name in entry.claims:
+                if name not in ids:
+                    raise ValueError(f"inconsistency {entry.id} names claim {name!r}, which is not there")
         return self
+
+    @model_validator(mode="after")
+    def _places_fit(self) -> "Published":
+        checks = [(f"table {name}", name, check) for name, t in self.tables.items() for check in t.checks]
+        checks += [(f"inconsistency {e.id}", "", e.check) for e in self.inconsistencies if e.check]
+        for owner, table, check in checks:
+            if not table and isinstance(check, Marks | Order):
+                raise ValueError(f"{owner}: a check of kind {check.kind} belongs to a table")
+            for place in _places(check, self.tables[table] if table else None):
+                there = place.within(table)
+                if there.table not in self.tables:
+                    raise ValueError(f"{owner}: a {check.kind} check names an unknown table: {there.table!r}")
+                if self.tables[there.table].cell(there.row, there.metric) is None:
+                    known = [f"{c.row} / {c.metric}" for c in self.tables[there.table].cells]
+                    close = get_close_matches(f"{there.row} / {there.metric}", known, n=1, cutoff=0)
+                    raise ValueError(
+                        f"{owner}: a {check.kind} check names {there.row} / {there.metric}, which is no cell "
+                        f"of {there.table}; did you mean {close[0]}?"
+                    )
+        return self
+
+    def cell(self, place: Place) -> Cell:
+        found = self.tables[place.table].cell(place.row, place.metric)
+        assert found is not None, place  # the schema has seen to it
+        return found
+
+    @property
+    def cells(self) -> Iterator[Cell]:
+        return (cell for table in self.tables.values() for cell in table.cells)
+
+
+# --- what the printed numbers must satisfy -------------------------------------------------------------
+
+
+def _places(check: Arithmetic | Same | Marks | Order, table: Table | None) -> list[Place]:
+    """The cells that a check looks at."""
+    if isinstance(check, Arithmetic):
+        return [*check.of, check.printed]
+    if isinstance(check, Same):
+        return list(check.of)
+    if isinstance(check, Order):
+        return [Place(row=row, metric=check.metric) for row in check.rows]
+    assert table is not None
+    rows = check.rows or [cell.row for cell in table.cells if cell.metric == check.metric]
+    return [Place(row=row, metric=check.metric) for row in dict.fromkeys([*rows, *check.best, *check.second])]
+
+
+def places_checked(published: Published) -> set[tuple[str, str, str]]:
+    """(table, row, metric) of every cell that some check looks at."""
+    return {
+        (there.table, there.row, there.metric)
+        for name, table in published.tables.items()
+        for check in table.checks
+        for there in (place.within(name) for place in _places(check, table))
+    }
+
+
+def _rounding(cell: Cell) -> float:
+    """Half a unit of the last printed digit; whole numbers are counts, which are exact."""
+    return 0.5 * 10.0**-cell.decimals if cell.decimals else 0.0
+
+
+def _interval(cell: Cell) -> tuple[float, float]:
+    """All that the printed digits leave open."""
+    value = cell.number
+    if value is None:
+        raise ValueError(f"{cell.place}: {cell.text} is no number to calculate with")
+    return value - _rounding(cell), value + _rounding(cell)
+
+
+def _computed(check: Arithmetic, cells: Sequence[Cell]) -> tuple[float, float]:
+    lows, highs = zip(*map(_interval, cells), strict=True)
+    if check.kind in ("mean", "sum"):
+        share = len(cells) if check.kind == "mean" else 1
+        return sum(lows) / share, sum(highs) / share
+    if check.kind == "product":
+        low = high = 1.0
+        for a, b in zip(lows, highs, strict=True):
+            low, high = low * a, high * b
+        return low, high
+    if check.kind == "ratio":
+        return lows[0] / highs[1], highs[0] / lows[1]
+    return 100 * (1 - highs[1] / lows[0]), 100 * (1 - lows[1] / highs[0])
+
+
+def _agrees(low: float, high: float, printed: Cell, within: float) -> bool:
+    tiny = 1e-9 * max(1.0, abs(high))
+    value = printed.value
+    if isinstance(value, Bound) and value.less_than is not None:
+        return low - within < value.less_than
+    if isinstance(value, Bound) and value.more_than is not None:
+        return high + within > value.more_than
+    target = value.about if isinstance(value, Bound) else printed.number
+    if target is None:
+        raise ValueError(f"{printed.place}: {printed.text} is no number to compare with")
+    # a printed whole number that was calculated is rounded, although a counted one is exact
+    half = 0.5 * 10.0 ** -(printed.decimals or 0) + within
+    return low - half - tiny <= target <= high + half + tiny
+
+
+def check_fails(published: Published, table: str, check: Arithmetic | Same | Marks | Order) -> str:
+    """Why a check does not hold on the printed numbers; empty if it holds."""
+    if isinstance(check, Arithmetic):
+        cells = [published.cell(place.within(table)) for place in check.of]
+        printed = published.cell(check.printed.within(table))
+        low, high = _computed(check, cells)
+        if _agrees(low, high, printed, check.within):
+            return ""
+        return f"{printed.place} prints {printed.text}; the {check.kind} is {low:.6g} to {high:.6g}"
+    if isinstance(check, Same):
+        cells = [published.cell(place.within(table)) for place in check.of]
+        spans = [_interval(cell) for cell in cells]
+        exact = len({cell.number for cell in cells}) == 1
+        if exact or max(low for low, _ in spans) < min(high for _, high in spans) - 1e-12:
+            return ""
+        return "not the same number: " + "; ".join(f"{cell.place}: {cell.text}" for cell in cells)
+    own = published.tables[table]
+    numbers = {
+        place.row: number
+        for place in _places(check, own)
+        if (number := published.cell(place.within(table)).number) is not None
+    }
+    if isinstance(check, Order):
+        values = [numbers[row] for row in check.rows]
+        rising = check.direction == "rising"
+        wrong = [
+            f"{a} ({numbers[a]:g}), {b} ({numbers[b]:g})"
+            for a, b, x, y in zip(check.rows, check.rows[1:], values, values[1:], strict=False)
+            if (x > y if rising else x < y)
+        ]
+        return f"{own.where}, {check.metric}: not {check.direction} at {'; '.join(wrong)}" if wrong else ""
+    levels = sorted(set(numbers.values()), reverse=check.direction == "higher")
+    marked = [("best", levels[0], check.best)] + (
+        [("second", levels[1], check.second)] if check.second else []
+    )
+    for word, value, rows in marked:
+        found = {row for row, number in numbers.items() if number == value}
+        if found != set(rows):
+            return f"{own.where}, {check.metric}: {word} is {sorted(found)}, marked is {sorted(rows)}"
+    return ""
+
+
+def failing_checks(published: Published) -> list[str]:
+    """What is wrong with the typed numbers: failing checks, differing totals, inconsistencies that agree."""
+    wrong = []
+    for name, table in published.tables.items():
+        found = [check_fails(published, name, check) for check in table.checks]
+        wrong += [f"{published.slug}.yml, table {name!r}: {text}" for text in found if text]
+        total = sum_of_digits(table)
+        if table.total is not None and table.total != total:
+            wrong.append(
+                f"{published.slug}.yml, table {name!r}: the numbers sum to {total}, those of the source "
+                f"text to {table.total}: a number was typed or changed wrongly"
+            )
+    for entry in published.inconsistencies:
+        if entry.check and not check_fails(published, "", entry.check):
+            wrong.append(f"{published.slug}.yml, inconsistency {entry.id}: its numbers agree")
+    contradicted = {name for entry in published.inconsistencies for name in entry.claims}
+    for claim in published.claims:
+        if (holds_as_printed(claim, published) is False) != (claim.id in contradicted):
+            wrong.append(
+                f"{published.slug}.yml, claim {claim.id}: the paper's own cells "
+                + ("agree, but an inconsistency names it" if claim.id in contradicted else "contradict it")
+            )
+    return wrong
+
+
+def sum_of_digits(table: Table) -> Decimal:
+    """The sum of all numbers of a printed table with the digits as typed (a ± counts too)."""
+    total = Decimal(0)
+    for row in table.rows.values():
+        for value in row.values:
+            for number in value.values() if isinstance(value, dict) else [value]:
+                total += number if isinstance(number, Decimal) else Decimal(str(number or 0))
+    return total
+
+
+def holds_as_printed(claim: Claim, published: Published) -> bool | None:
+    """Whether a claim holds on the paper's own cells; None where the paper does not print them."""
+    answers = [_test_holds(test, published.tables[claim.table]) for test in claim.tests]
+    return False if False in answers else None if None in answers else True
+
+
+def _test_holds(test: Threshold | Comparison | Ratio, table: Table) -> bool | None:
+    cells = [table.cell(row, test.metric) for row in rows_of(test)]
+    numbers = [None if cell is None else cell.number for cell in cells]
+    if isinstance(test, Threshold):
+        return _threshold_holds(test, [None if cell is None else cell.value for cell in cells])
+    first, second = numbers
+    if first is None or second is None:
+        return None
+    if isinstance(test, Ratio):
+        return first / second < test.below if test.below is not None else first / second > (test.above or 0)
+    gain = first - second if test.direction == "higher" else second - first
+    return gain > 0 if test.margin == 0 else gain >= -test.margin - 1e-12
+
+
+def _threshold_holds(test: Threshold, values: Sequence[float | Bound | Spread | Range | None]) -> bool | None:
+    answers: list[bool | None] = []
+    for value in values:
+        if isinstance(value, Bound):
+            # "less than 0.5" answers "below 0.5"; other bounds leave the test open
+            under = None not in (test.below, value.less_than) and (value.less_than or 0) <= (test.below or 0)
+            over = None not in (test.above, value.more_than) and (value.more_than or 0) >= (test.above or 0)
+            answers.append(True if under or over else None)
+            continue
+        number = value.mean if isinstance(value, Spread) else None if isinstance(value, Range) else value
+        if number is None:
+            answers.append(None)
+        elif test.equals is not None:
+            answers.append(number == test.equals)
+        else:
+            answers.append(number < test.below if test.below is not None else number > (test.above or 0))
+    return False if False in answers else None if None in answers else True
+
+
+# --- files ---------------------------------------------------------------------------------------------
+
+
+class PublishedReader(yaml.SafeLoader):
+    """YAML whose numbers keep their digits, and which refuses a key given twice (YAML drops the first)."""
+
+    def _number(self, node: yaml.ScalarNode) -> Decimal:
+        return Decimal(self.construct_scalar(node).replace("_", ""))
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                raise yaml.YAMLError(f"line {line}: {key.value!r} is given twice: rename or remove one")
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+for _tag in ("tag:yaml.org,2002:float", "tag:yaml.org,2002:int"):
+    PublishedReader.add_constructor(_tag, PublishedReader._number)
+
+_KEYS = {
+    key
+    for model in (Published, Table, Column, Row, Cell, Claim, Inconsistency, Bound, Spread, Range, Threshold)
+    + (Comparison, Ratio, AllOf, Arithmetic, Same, Marks, Order)
+    for key in model.model_fields
+}
+
+
+def _entry(location: Sequence[int | str], raw: Any) -> str:
+    """The place of an error in words a person finds: list entries by their id or row, not by number."""
+    words: list[str] = []
+    before = 0  # cells that stand in the list before those of the file, because they come from `rows`
+    for step in location:
+        step = step - before if isinstance(step, int) else step
+        known = step in raw if isinstance(raw, dict) else isinstance(step, int) and isinstance(raw, list)
+        if not known:
+            if (
+                isinstance(step, str)
+                and step[:1].islower()
+                and step not in ("number", "bound", "spread", "range")
+            ):
+                words.append(step)  # a missing key, or the kind of a test
+            continue
+        if step == "cells" and isinstance(raw, dict):
+            values = [row["values"] if isinstance(row, dict) else row for row in raw.get("rows", {}).values()]
+            before = sum(value is not None for row in values for value in row)
+        else:
+            before = 0
+        raw = raw[step] if isinstance(raw, dict) or 0 <= step < len(raw) else None
+        name = None
+        if isinstance(raw, dict) and isinstance(step, int):
+            name = raw.get("id") or (
+                f"{raw['row']} / {raw.get('metric')}" if "row" in raw else raw.get("kind")
+            )
+        words.append(f"{name} (entry {step + 1})" if name else str(step))
+    return " > ".join(words) or "file"
+
+
+def _problems(error: ValidationError, raw: Any) -> str:
+    texts = []
+    for found in error.errors()[:5]:
+        text = found["msg"].removeprefix("Value error, ")
+        if found["type"] == "extra_forbidden":
+            key = str(found["loc"][-1])
+            close = get_close_matches(key, _KEYS, n=1)
+            text = f"unknown key {key!r}" + (f": did you mean {close[0]!r}?" if close else ": remove it")
+        elif found["type"] == "missing":
+            text = f"missing: add `{found['loc'][-1]}: ...`"
+        elif found["type"] == "string_type":
+            text = f"{found['input']} is read as a number or a list: put it in quotes"
+        texts.append(f"{_entry(found['loc'], raw)}: {text}")
+    return "; ".join(texts)
 
 
 def published_path(slug: str, root: Path | None = None) -> Path:
@@ -134,16 +770,17 @@ def read_published(slug: str, root: Path | None = None) -> Published:
         ProjectError: no such file, not YAML, or against the schema; names the file and the place in it.
     """
     path = published_path(slug, root)
+    raw: Any = None
     try:
-        found = Published.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=PublishedReader)
+        found = Published.model_validate(raw)
     except FileNotFoundError:
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yml"))) or "none"
         raise ProjectError(f"{path} does not exist; published numbers are there for: {known}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ProjectError(f"{path} is not YAML ({error}): mend it") from error
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
-        raise ProjectError(f"{path}: {problems}") from error
+        raise ProjectError(f"{path}: {_problems(error, raw)}") from error
     if found.slug != slug:
         raise ProjectError(f"{path}: its slug is {found.slug!r}; name file and slug alike")
     return found

@@ -3,6 +3,12 @@
 A record says what was measured, on what, with what and for how long, so that a table can be made from records
 alone and a number can be traced to its run. Records of the smoke profile are named `smoke-*.json`, are
 ignored by git, and are never shown as results.
+
+What identifies a run is hashed into its `key`: system, table, variant, seed, profile, data set and version,
+configuration, and the version of the method (`methods.py`). One key, one file: a run that is made twice is
+still one record, and a run of a changed method is another one, beside which the old record stays as stale.
+
+Small trained weights lie beside a record as `<record>.safetensors`.
 """
 
 import hashlib
@@ -12,19 +18,32 @@ import os
 import platform
 import re
 import subprocess
+import sys
 import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from hands_lib.reproduce.project import ProjectError, find_root, write_atomically
+from hands_lib.reproduce.methods import method_version
+from hands_lib.reproduce.project import ProjectError, find_root, replacing, set_aside, write_atomically
+
+if TYPE_CHECKING:  # reading records needs no torch
+    from torch import Tensor
 
 PROFILES = ("smoke", "cpu", "gpu", "paper")  # from small to large; a page shows the largest one that ran
 LIBRARIES = ("torch", "numpy", "numba")
 RESULTS = "HANDS_RESULTS"  # environment variable: write and read records in another folder
+JOB = "HANDS_JOB"  # environment variable, set for kernels that `hands` starts; see `Job`
+WEIGHTS_LIMIT = 4 * 2**20  # bytes of one file of weights
+ALL_WEIGHTS_LIMIT = 40 * 2**20  # bytes of all of them in book/results
+
+_CLOCKS = time.time(), time.monotonic()  # of this process's start, nearly: shows when the clock was changed
 
 
 def _finite(value: float) -> float:
@@ -43,6 +62,53 @@ class Metric(BaseModel):
 
     value: Finite
     unit: str = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What `hands` tells the kernel in which a chapter runs; all empty in a kernel that a person started."""
+
+    chapter: str = ""
+    parameters_hash: str = ""
+    force: bool = False
+
+    @staticmethod
+    def here() -> "Job":
+        return Job(**json.loads(os.environ.get(JOB) or "{}"))
+
+
+def run_key(
+    *,
+    slug: str,
+    table: str,
+    variant: str,
+    seed: int,
+    profile: str,
+    dataset: str,
+    dataset_version: str,
+    config: Mapping[str, Any],
+    method: str,
+) -> str:
+    """Hash of what identifies a run (16 hexadecimal digits)."""
+    words = [
+        slug,
+        table,
+        variant,
+        seed,
+        profile,
+        dataset,
+        str(dataset_version),
+        _config_text(slug, config),
+        method,
+    ]
+    return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:16]
+
+
+def _config_text(slug: str, config: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(config, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ProjectError(f"run record of {slug}: config must be plain JSON values ({error})") from error
 
 
 class RunRecord(BaseModel):
@@ -67,6 +133,14 @@ class RunRecord(BaseModel):
     git_commit: str
     config: dict[str, Any]
     config_hash: str
+    method_version: str = Field(
+        default="", description="of the method's sources; empty: made before versions"
+    )
+    chapter: str = Field(default="", description="chapter whose run made it; empty: a person's own kernel")
+    parameters_hash: str = Field(
+        default="", description="of that run's parameters besides variants and seeds"
+    )
+    weights_sha256: str | None = Field(default=None, description="of the .safetensors file beside the record")
     created: datetime
 
     @property
@@ -75,18 +149,35 @@ class RunRecord(BaseModel):
         return self.profile, self.dataset, self.dataset_version, self.protocol
 
     @property
+    def key(self) -> str:
+        own = {name: getattr(self, name) for name in IDENTITY}
+        return run_key(**own, method=self.method_version)
+
+    @property
     def file_name(self) -> str:
-        """Made of what identifies the run. A smoke run replaces its predecessor whatever its settings were;
-        of any other profile, runs with different settings keep a file each."""
-        words = [self.profile, self.table, self.variant, self.dataset, f"seed{self.seed}"]
-        words += [] if self.profile == "smoke" else [self.config_hash]
-        return "-".join(re.sub(r"[^a-z0-9]+", "_", word.lower()).strip("_") for word in words) + ".json"
+        return _file_name(self.profile, self.table, self.variant, self.dataset, self.seed, self.key)
+
+
+IDENTITY = ("slug", "table", "variant", "seed", "profile", "dataset", "dataset_version", "config")
+
+
+def _file_name(profile: str, table: str, variant: str, dataset: str, seed: int, key: str) -> str:
+    """A smoke run replaces its predecessor whatever its settings were; of any other profile, every key has
+    a file of its own."""
+    words = [profile, table, variant, dataset, f"seed{seed}"] + ([] if profile == "smoke" else [key])
+    return "-".join(re.sub(r"[^a-z0-9]+", "_", word.lower()).strip("_") for word in words) + ".json"
 
 
 def results_folder(root: Path | None = None) -> Path:
     """`$HANDS_RESULTS`, or `book/results` of the checkout."""
     chosen = os.environ.get(RESULTS)
     return Path(chosen) if chosen and root is None else (root or find_root()) / "book" / "results"
+
+
+def all_results(root: Path) -> Path:
+    """Where the kernels of a checkout write: `$HANDS_RESULTS` if it is set, else its `book/results`."""
+    chosen = os.environ.get(RESULTS)
+    return Path(chosen) if chosen else results_folder(root)
 
 
 def _git_commit(folder: Path) -> str:
@@ -101,11 +192,23 @@ def _git_commit(folder: Path) -> str:
 
 
 def _device() -> str:
-    import torch  # here, so that reading records needs no torch
-
+    torch = sys.modules.get("torch")  # a run that used a GPU has imported it
+    if torch is None:
+        return f"CPU {platform.machine()}"
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"CPU {platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def _wall_time(started: float) -> float:
+    """Seconds since `started`. Where somebody set the clock meanwhile, it is at most what this process has
+    lived, which no clock can change."""
+    now, lived = time.time(), time.monotonic() - _CLOCKS[1]
+    seconds = now - started
+    if abs(now - _CLOCKS[0] - lived) > 5 and not 0 <= seconds <= lived + 60:
+        warnings.warn("the clock was changed during the run: its wall time is an estimate", stacklevel=3)
+        return lived
+    return max(seconds, 0.0)
 
 
 def _version(name: str) -> str:
@@ -113,6 +216,46 @@ def _version(name: str) -> str:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return "not installed"
+
+
+def find_record(
+    *,
+    slug: str,
+    table: str,
+    variant: str,
+    seed: int,
+    profile: str,
+    dataset: str,
+    dataset_version: str,
+    config: dict[str, Any],
+    root: Path | None = None,
+) -> RunRecord | None:
+    """The record of exactly this run by the present method, or None: then the run is to be made.
+
+    None also under `hands run --force`, and always for the smoke profile, whose runs are made anew with every
+    build. A damaged record is set aside with a warning, and its run is made again.
+    """
+    method = method_version(slug, root)
+    path = results_folder(root) / slug
+    key = run_key(
+        slug=slug,
+        table=table,
+        variant=variant,
+        seed=seed,
+        profile=profile,
+        dataset=dataset,
+        dataset_version=dataset_version,
+        config=config,
+        method=method,
+    )
+    path /= _file_name(profile, table, variant, dataset, seed, key)
+    if profile == "smoke" or Job.here().force or not path.is_file():
+        return None
+    try:
+        return read_record(path)
+    except ProjectError as error:
+        warnings.warn(f"{error}\nset aside as {set_aside(path).name}; the run is made again", stacklevel=2)
+        return None
 
 
 def record_run(
@@ -131,9 +274,10 @@ def record_run(
     units: dict[str, str] | str | None = None,
     steps: int | None = None,
     device: str | None = None,
+    weights: "Mapping[str, Tensor] | None" = None,
     root: Path | None = None,
 ) -> Path:
-    """Write the record of one finished run and return its path.
+    """Write the record of one finished run, delete the run's checkpoint, and return the record's path.
 
     Args:
         slug: system; names the folder, and the published file it is compared with.
@@ -146,10 +290,12 @@ def record_run(
         config: every setting that could change the numbers; JSON values.
         started: `time.time()` from before the run; the wall time is measured from it.
         device: where it ran; default: the first GPU if there is one, else the CPU.
+        weights: trained tensors to lie beside the record, at most 4 MB; `load_weights` reads them.
         root: checkout to write into (default: the one around the working directory, or $HANDS_RESULTS).
 
     Raises:
-        ProjectError: a number is not finite, a unit is missing, the profile is unknown: nothing is written.
+        ProjectError: a number is not finite, a unit is missing, the profile is unknown, or nothing can be
+            written there: no record is left. Weights that are too large: the record is written without them.
     """
     if profile not in PROFILES:
         raise ProjectError(f"run record of {slug}: profile {profile!r} is none of {', '.join(PROFILES)}")
@@ -160,11 +306,9 @@ def record_run(
         if unit is None:
             raise ProjectError(f"run record of {slug}: metric {name!r} has no unit; '1' for a plain number")
         full[name] = {"value": float(number), "unit": unit}
-    try:
-        text = json.dumps(config, sort_keys=True, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ProjectError(f"run record of {slug}: config must be plain JSON values ({error})") from error
+    text = _config_text(slug, config)
     folder = results_folder(root)
+    job = Job.here()
     try:
         record = RunRecord(
             slug=slug,
@@ -177,19 +321,89 @@ def record_run(
             protocol=protocol,
             metrics=full,
             steps=steps,
-            wall_time=max(time.time() - started, 0.0),
+            wall_time=_wall_time(started),
             device=device or _device(),
             libraries={"python": platform.python_version()} | {name: _version(name) for name in LIBRARIES},
             git_commit=_git_commit(root or find_root()),
             config=json.loads(text),
             config_hash=hashlib.sha256(text.encode()).hexdigest()[:8],
+            method_version=method_version(slug, root),
+            chapter=job.chapter,
+            parameters_hash=job.parameters_hash,
             created=datetime.now(UTC).replace(microsecond=0),
         )
     except ValidationError as error:
         raise ProjectError(f"run record of {slug} refused: {_problems(error)}") from error
     path = folder / slug / record.file_name
+    refusal = None
+    if weights is not None:
+        digest, refusal = _write_weights(path.with_suffix(".safetensors"), weights, folder)
+        record = record.model_copy(update={"weights_sha256": digest})
     write_atomically(path, record.model_dump_json(indent=2) + "\n")
+    checkpoint_of(record.key, slug, root).unlink(missing_ok=True)
+    if refusal:
+        raise ProjectError(f"{path} is written, but without its weights: {refusal}")
     return path
+
+
+def checkpoint_of(key: str, slug: str, root: Path | None = None) -> Path:
+    """Where the checkpoint of the run with this key lies while it is under way."""
+    return (root or find_root()) / "runs" / "checkpoints" / slug / f"{key}.pt"
+
+
+# --- weights -------------------------------------------------------------------------------------------
+
+
+def _write_weights(
+    path: Path, weights: "Mapping[str, Tensor]", folder: Path
+) -> tuple[str | None, str | None]:
+    """(sha256, None), or (None, why not)."""
+    from safetensors.torch import save
+
+    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()})
+    if len(data) > WEIGHTS_LIMIT:
+        return (
+            None,
+            f"{len(data) / 2**20:.1f} MB are more than {WEIGHTS_LIMIT / 2**20:.0f} MB; keep a smaller part",
+        )
+    # smoke files are not part of the repository
+    others = sum(p.stat().st_size for p in weight_files(folder) if p != path and p.name[:6] != "smoke-")
+    if others + len(data) > ALL_WEIGHTS_LIMIT:
+        return None, f"all weights below {folder} may have {ALL_WEIGHTS_LIMIT / 2**20:.0f} MB; delete some"
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+    return hashlib.sha256(data).hexdigest(), None
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Every file of weights below `book/results`."""
+    return sorted(folder.glob("*/*.safetensors"))
+
+
+def load_weights(record: RunRecord, root: Path | None = None) -> "dict[str, Tensor]":
+    """The trained weights beside a record.
+
+    Raises:
+        ProjectError: the record has none, or the file is missing or is not the one that the run wrote.
+    """
+    from safetensors.torch import load
+
+    path = results_folder(root) / record.slug / Path(record.file_name).with_suffix(".safetensors")
+    if record.weights_sha256 is None:
+        raise ProjectError(
+            f"{record.slug}/{record.file_name} has no weights: record_run(..., weights=...) keeps them"
+        )
+    mend = "restore it with git, or repeat the run with --force"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ProjectError(f"{path} cannot be read ({error.strerror}): {mend}") from error
+    if hashlib.sha256(data).hexdigest() != record.weights_sha256:
+        raise ProjectError(f"{path} is damaged or belongs to another run: {mend}")
+    return load(data)
+
+
+# --- reading -------------------------------------------------------------------------------------------
 
 
 def _problems(error: ValidationError) -> str:
@@ -216,3 +430,14 @@ def read_records(slug: str | None = None, root: Path | None = None) -> list[RunR
     folder = results_folder(root)
     pattern = f"{slug}/*.json" if slug else "*/*.json"
     return [read_record(path) for path in sorted(folder.glob(pattern))]
+
+
+def sort_damaged(paths: Sequence[Path]) -> tuple[list[RunRecord], list[tuple[Path, str]]]:
+    """The records among the files, and the damaged files with what is wrong with each."""
+    records, damaged = [], []
+    for path in paths:
+        try:
+            records.append(read_record(path))
+        except ProjectError as error:
+            damaged.append((path, str(error)))
+    return records, damaged

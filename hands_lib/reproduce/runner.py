@@ -7,30 +7,33 @@ cache that Jupyter Book reads (`execute_notebooks: cache`), so Jupyter Book itse
 import concurrent.futures
 import fcntl
 import hashlib
+import json
 import logging
 import multiprocessing
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import jupytext
 import nbformat
 import papermill
-from jupyter_cache import get_cache
-from jupyter_cache.base import CacheBundleIn
+from nbclient.exceptions import DeadKernelError
 from tqdm import tqdm
 from traitlets.config import Config
 
 from hands_lib.reproduce.chapters import Chapter, list_chapters, resolve_parameters
-from hands_lib.reproduce.project import ProjectError
+from hands_lib.reproduce.plan import parameters_hash, planned_runs, started_marker
+from hands_lib.reproduce.project import ProjectError, write_atomically
+from hands_lib.reproduce.records import JOB, Job
 
 PACKAGE = Path(__file__).resolve().parents[1]  # the hands_lib that chapters import
 WORKERS = 2
@@ -149,11 +152,12 @@ def _failure(chapter: Chapter, root: Path, notebook: Any) -> str | None:
 
 
 @contextmanager
-def _environment(root: Path, threads: int | None) -> Iterator[None]:
-    """Kernels inherit this: numerical threads, and IPython's files inside the build folder."""
+def _environment(root: Path, threads: int | None, job: Job) -> Iterator[None]:
+    """Kernels inherit this: numerical threads, IPython's files inside the build folder, and what they are
+    run for, which goes into their records."""
     ipython = root / "_build" / ".ipython"
     ipython.mkdir(parents=True, exist_ok=True)
-    wanted = {"IPYTHONDIR": str(ipython), "PYTHONHASHSEED": "0"}
+    wanted = {"IPYTHONDIR": str(ipython), "PYTHONHASHSEED": "0", JOB: json.dumps(asdict(job))}
     if threads:
         wanted |= dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads))
     before = {name: os.environ.get(name) for name in wanted}
@@ -165,6 +169,29 @@ def _environment(root: Path, threads: int | None) -> Iterator[None]:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
+class _OutOfTime(Exception):
+    pass
+
+
+@contextmanager
+def _time_limit(seconds: float | None) -> Iterator[None]:
+    """Stop the block after some seconds, from within, so that papermill still ends its kernel."""
+    if not seconds:
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise _OutOfTime
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def execute(
     chapter: Chapter,
     root: Path,
@@ -173,8 +200,13 @@ def execute(
     threads: int | None = None,
     timeout: int | None = None,
     progress: bool = False,
+    job: Job | None = None,
+    time_limit: float | None = None,
 ) -> Outcome:
-    """Run a chapter into `target`. A failing run leaves `<target>.failed.ipynb` and no other trace."""
+    """Run a chapter into `target`. A failing run leaves `<target>.failed.ipynb` and no other trace.
+
+    timeout: of one cell, time_limit: of the whole run, both in seconds.
+    """
     key = source_key(chapter, root)  # before running: an edit meanwhile must not be taken for executed
     failed = target.with_suffix(".failed.ipynb")
     work = target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
@@ -183,7 +215,7 @@ def execute(
     start = time.time()
     try:
         nbformat.write(read_chapter(chapter), work)
-        with _environment(root, threads):
+        with _environment(root, threads, job or Job(chapter.name)), _time_limit(time_limit):
             papermill.execute_notebook(
                 work,
                 work,
@@ -206,6 +238,10 @@ def execute(
             report = _failure(chapter, root, nbformat.read(work, 4))
             os.replace(work, failed)
         source = chapter.path.relative_to(root)
+        if isinstance(error, _OutOfTime):
+            report = f"{source}: stopped after its time limit of {time_limit:.0f} s"
+        elif isinstance(error, DeadKernelError):
+            report = f"{source}: its kernel was killed (out of memory, or by somebody)"
         lines = (report or f"{source}: {type(error).__name__}: {error}").splitlines()
         shown = [line[:300] for line in lines[:12]]
         shown.append(
@@ -225,17 +261,32 @@ def execute(
     return Outcome(chapter, target, seconds)
 
 
-def run_chapter(chapter: Chapter, root: Path, profile: str, given: dict[str, Any]) -> Outcome:
+def run_chapter(
+    chapter: Chapter,
+    root: Path,
+    profile: str,
+    given: dict[str, Any],
+    force: bool = False,
+    time_limit: float | None = None,
+) -> Outcome:
     """`hands run`: the plain smoke run becomes the book's own output, any other goes below `runs/`."""
     progress = sys.stderr.isatty()
     notebook = jupytext.read(chapter.path)
     parameters = resolve_parameters(chapter, notebook, root, profile, given)
-    if parameters:
+    if parameters or force or time_limit:
         values = "".join(f"-{name}={value}" for name, value in sorted(given.items()))
         name = re.sub(r"[^\w.=+-]+", "_", profile + values)[:120]
-        return execute(
-            chapter, root, root / "runs" / chapter.name / f"{name}.ipynb", parameters, progress=progress
+        target = root / "runs" / chapter.name / f"{name}.ipynb"
+        job = Job(chapter.name, parameters_hash(notebook, parameters), force)
+        markers = [started_marker(run, root) for run in planned_runs(chapter, root, profile, given)]
+        for marker in markers:
+            write_atomically(marker, "")
+        outcome = execute(
+            chapter, root, target, parameters, progress=progress, job=job, time_limit=time_limit
         )
+        for marker in markers if outcome.failure is None else []:
+            marker.unlink(missing_ok=True)
+        return outcome
     target = executed_path(chapter, root)
     return execute(chapter, root, target, threads=1, progress=progress)
 
@@ -246,6 +297,9 @@ def run_chapter(chapter: Chapter, root: Path, profile: str, given: dict[str, Any
 def publish(outcome: Outcome, root: Path) -> None:
     """Hand the outputs to Jupyter Book: to its cache, under the source's own cells, which is what it hashes,
     and as the clean notebook that the page offers for download."""
+    from jupyter_cache import get_cache  # here, as it costs every job of a sweep half a second
+    from jupyter_cache.base import CacheBundleIn
+
     notebook = jupytext.read(outcome.chapter.path)
     ran = [
         cell

@@ -14,7 +14,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -24,9 +24,12 @@ from hands_lib.reproduce.published import (
     Claim,
     Comparison,
     Published,
+    Ratio,
     Threshold,
+    holds_as_printed,
     read_all_published,
     read_published,
+    rows_of,
 )
 from hands_lib.reproduce.records import PROFILES, RunRecord, read_records
 
@@ -74,10 +77,27 @@ class HtmlTable:
 
 
 @dataclass(frozen=True)
-class Page:
-    """Several tables shown one below the other."""
+class Section:
+    """Tables, or sections again, under a line that folds them away, from the keyboard too."""
 
-    tables: Sequence[HtmlTable]
+    title: str
+    parts: "Sequence[HtmlTable | Section]"
+    unfolded: bool = False
+
+    def _repr_html_(self) -> str:
+        inside = "\n".join(part._repr_html_() for part in self.parts)
+        opening = "<details open>" if self.unfolded else "<details>"
+        return f"{opening}<summary>{html.escape(self.title)}</summary>\n{inside}\n</details>"
+
+    def __repr__(self) -> str:
+        return "\n\n".join([f"== {self.title} ==", *map(repr, self.parts)])
+
+
+@dataclass(frozen=True)
+class Page:
+    """Several tables or sections shown one below the other."""
+
+    tables: Sequence[HtmlTable | Section]
 
     def _repr_html_(self) -> str:
         return "\n".join(table._repr_html_() for table in self.tables)
@@ -181,26 +201,67 @@ def _judge_comparison(claim: Claim, test: Comparison, records: Sequence[RunRecor
         return "not run", ""
     sign = 1 if test.direction == "higher" else -1
     gains = [sign * (ours[seed] - theirs[seed]) for seed in seeds]
+    least = -test.margin  # how much worse still counts as no worse
     unit = next(r.metrics[test.metric].unit for r in records if test.metric in r.metrics)
     low, high = interval(gains)
     unit = "" if unit == "1" else f" {unit}"
     effect = f"{_spread(gains)}{unit} {test.direction} [{_number(low)}, {_number(high)}]"
     if not claim.deterministic and len(seeds) < MIN_SEEDS:
         return "inconclusive", f"{effect} (fewer than {MIN_SEEDS} paired seeds)"
-    return _answer(True if low > 0 else False if high < 0 else None), effect
+    holds = low > 0 if test.margin == 0 else low >= least
+    return _answer(True if holds else False if high < least else None), effect
+
+
+def _judge_ratio(claim: Claim, test: Ratio, records: Sequence[RunRecord]) -> tuple[Answer, str]:
+    ours, theirs = (_values(records, row, test.metric) for row in (test.of, test.over))
+    seeds = sorted(ours.keys() & theirs.keys())
+    if not seeds:
+        return "not run", ""
+    if any(theirs[seed] == 0 for seed in seeds):
+        return "inconclusive", f"{test.metric} of {test.over} is 0: there is no ratio"
+    ratios = [ours[seed] / theirs[seed] for seed in seeds]
+    low, high = interval(ratios)
+    effect = f"{_spread(ratios)} times [{_number(low)}, {_number(high)}]"
+    if not claim.deterministic and len(seeds) < MIN_SEEDS:
+        return "inconclusive", f"{effect} (fewer than {MIN_SEEDS} paired seeds)"
+    bound = Threshold(kind="threshold", rows=["-"], metric=test.metric, below=test.below, above=test.above)
+    return _answer(_holds(low, high, bound)), effect
+
+
+def _judge_all(claim: Claim, records: Sequence[RunRecord]) -> tuple[Answer, str]:
+    """A claim of several tests fails with one of them and holds with all; a test not run leaves it open."""
+    found: list[tuple[Answer, str]] = []
+    for test in claim.tests:
+        if isinstance(test, Threshold):
+            found.append(_judge_threshold(claim, test, records))
+        elif isinstance(test, Ratio):
+            found.append(_judge_ratio(claim, test, records))
+        else:
+            found.append(_judge_comparison(claim, test, records))
+    answers = [answer for answer, _ in found]
+    if len(found) == 1:
+        return found[0]
+    if set(answers) == {"not run"}:
+        return "not run", ""
+    open_tests = [
+        f"{test.metric} of {' against '.join(rows_of(test))}: {effect or answer}"
+        for test, (answer, effect) in zip(claim.tests, found, strict=True)
+        if answer != "reproduced"
+    ]
+    more = [f"and {len(open_tests) - 3} more"] if len(open_tests) > 3 else []
+    effect = "; ".join([f"{answers.count('reproduced')} of {len(answers)} hold", *open_tests[:3], *more])
+    if "not reproduced" in answers:
+        return "not reproduced", effect
+    return ("reproduced" if set(answers) == {"reproduced"} else "inconclusive"), effect
 
 
 def judge(claim: Claim, records: Sequence[RunRecord]) -> list[Verdict]:
     """One verdict for every data set and protocol that the claim was measured on; one `not run` if none."""
-    test = claim.test
-    wanted = set(test.rows if isinstance(test, Threshold) else (test.better, test.than))
-    own = [r for r in records if r.table == claim.table and r.variant in wanted and test.metric in r.metrics]
+    wanted = {(row, test.metric) for test in claim.tests for row in rows_of(test)}
+    own = [r for r in records if r.table == claim.table and any((r.variant, m) in wanted for m in r.metrics)]
     verdicts = []
     for (profile, dataset, version, protocol), group in _groups(_largest(own)).items():
-        if isinstance(test, Threshold):
-            answer, effect = _judge_threshold(claim, test, group)
-        else:
-            answer, effect = _judge_comparison(claim, test, group)
+        answer, effect = _judge_all(claim, group)
         judged_on = f"{dataset} {version}, {profile} profile; {protocol}"
         verdicts.append(Verdict(claim, answer, effect, judged_on))
     return [v for v in verdicts if v.answer != "not run"] or [
@@ -259,21 +320,71 @@ def compare_table(published: Published, name: str, records: Sequence[RunRecord])
     notes = [f"[{i}] {source}" for i, source in enumerate(sources, 1)]
     if any("(smoke)" in line[3] for line in lines):
         notes.append("smoke: a short run that shows that the chapter works; not a result")
-    if not all(cell.verified for cell in table.cells):
-        notes.append("* typed from a copy of the text; not yet compared with the printed paper")
+    notes += _published_notes(published, name)
     caption = f"{table.title}: published and measured (mean ± standard deviation over n seeds)"
     return HtmlTable(caption, HEAD, lines, notes=notes)
 
 
+def _published_notes(published: Published, name: str) -> list[str]:
+    table = published.tables[name]
+    protocols = dict.fromkeys([table.protocol, *(cell.protocol for cell in table.cells)])
+    notes = [f"published protocol: {protocol}" for protocol in protocols if protocol]
+    notes += [table.note] if table.note else []
+    if not all(cell.verified for cell in table.cells):
+        notes.append("* second hand, or not yet compared with the printed paper")
+    return notes
+
+
+def published_table(published: Published, name: str) -> HtmlTable:
+    """A published table for which nothing ran, as the paper prints it: rows by metrics."""
+    table = published.tables[name]
+    rows = list(dict.fromkeys(cell.row for cell in table.cells))
+    units = {cell.metric: cell.unit for cell in reversed(table.cells)}
+    metrics = [metric for metric in dict.fromkeys(cell.metric for cell in table.cells)]
+    places = list(dict.fromkeys(cell.where for cell in table.cells))
+    place = f" ({table.where or places[0]})" if table.where or len(places) == 1 else ""
+    caption = f"{table.title}{place}: published, not run"
+    notes = _published_notes(published, name)
+    empty = "no number is known"
+    if 2 * len(table.cells) < len(rows) * len(metrics):  # mostly gaps: one line for each number
+        lines = [(cell.row, cell.metric, _cell_text(cell)) for cell in table.cells]
+        return HtmlTable(caption, ("row", "metric", "published"), lines, empty, notes)
+
+    def text(row: str, metric: str) -> str:
+        cell = table.cell(row, metric)
+        if cell is None:
+            return "-"
+        unit = "" if cell.unit == units[metric] else f" {cell.unit}"
+        return cell.text + unit + ("" if cell.verified else "*")
+
+    head = ["row", *(m if units[m] == "1" else f"{m} [{units[m]}]" for m in metrics)]
+    return HtmlTable(caption, head, [[row, *(text(row, m) for m in metrics)] for row in rows], empty, notes)
+
+
+def inconsistencies_table(published: Published) -> HtmlTable:
+    """What a paper prints that does not agree with itself, its references or its code."""
+    lines = [
+        (entry.kind, entry.where, entry.printed, entry.follows + ("" if entry.verified else "*"))
+        for entry in published.inconsistencies
+    ]
+    notes = ["* by released code or another page, not by the source text"]
+    notes = notes if any(not entry.verified for entry in published.inconsistencies) else []
+    head = ("kind", "place", "what is printed", "what follows from the rest")
+    return HtmlTable("Printed inconsistencies", head, lines, "none found", notes)
+
+
 def claims_table(published: Published, records: Sequence[RunRecord], table: str | None = None) -> HtmlTable:
-    """The claims of a paper with their verdicts."""
+    """The claims of a paper, whether they hold on its own printed numbers, and their verdicts."""
     lines = []
+    words = {True: "holds", False: "does not hold", None: "not printed"}
     for claim in published.claims:
         if table in (None, claim.table):
+            printed = words[holds_as_printed(claim, published)]
             lines += [
-                (claim.text, claim.where, v.answer, v.effect, v.judged_on) for v in judge(claim, records)
+                (claim.text, claim.where, printed, v.answer, v.effect, v.judged_on)
+                for v in judge(claim, records)
             ]
-    head = ("claim", "place", "verdict", "effect and 95 % interval", "judged on")
+    head = ("claim", "place", "in print", "verdict", "effect and 95 % interval", "judged on")
     return HtmlTable("Claims and verdicts", head, lines, empty="the paper claims nothing about this table")
 
 
@@ -296,17 +407,36 @@ def compare(slug: str, table: str | None = None, root: Path | None = None) -> Pa
     return Page(shown)
 
 
+def _system_section(published: Published, root: Path | None) -> Section:
+    """A system: what ran in sight, what did not folded away; a system with no run is folded as a whole."""
+    records = read_records(published.slug, root)
+    measured = {record.table for record in records}
+    ran = [name for name in published.tables if name in measured]
+    idle = [name for name in published.tables if name not in measured]
+    prefix = f"{published.slug}: "
+    parts: list[HtmlTable | Section] = [compare_table(published, name, records) for name in ran]
+    answers = [verdict.answer for claim in published.claims for verdict in judge(claim, records)]
+    if published.claims:
+        parts.append(claims_table(published, records))
+    parts = [replace(t, caption=prefix + t.caption) if isinstance(t, HtmlTable) else t for t in parts]
+    if idle:
+        tables = [published_table(published, name) for name in idle]
+        tables = [replace(t, caption=prefix + t.caption) for t in tables]
+        # with nothing else to see, one fold is enough
+        parts = [*parts, Section(f"Tables without a run: {len(idle)}", tables)] if ran else [*tables, *parts]
+    if published.inconsistencies:
+        found = inconsistencies_table(published)
+        found = replace(found, caption=prefix + found.caption)
+        parts.append(Section(f"Printed inconsistencies: {len(published.inconsistencies)}", [found]))
+    counts = [f"{answers.count(a)} {a}" for a in get_args(Answer) if a in answers]
+    title = f"{published.slug}: {len(ran)} of {len(published.tables)} tables with runs"
+    title += f"; claims: {', '.join(counts)}" if counts else ""
+    return Section(title, parts, unfolded=bool(ran))
+
+
 def results_page(root: Path | None = None) -> Page:
     """Every table and every claim of every system: the page `book/results.md`."""
-    tables = []
-    for published in read_all_published(root):
-        records = read_records(published.slug, root)
-        prefix = f"{published.slug}: "
-        shown = [compare_table(published, name, records) for name in published.tables]
-        if published.claims:
-            shown.append(claims_table(published, records))
-        tables += [replace(t, caption=prefix + t.caption) for t in shown]
-    return Page(tables)
+    return Page([_system_section(published, root) for published in read_all_published(root)])
 
 
 def status_page(root: Path | None = None) -> Page:

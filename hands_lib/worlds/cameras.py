@@ -12,13 +12,13 @@ from torch import Tensor
 
 from hands_lib.structures import Camera
 
-_ELEVATIONS = (8.0, 30.0, -12.0, 48.0)  # degrees, taken in turn
+_ELEVATIONS = (5.0, 22.0, -8.0, 40.0, 25.0, 8.0)  # degrees, taken in turn
 
 
 def camera_ring(
     num: int = 24, size: int = 128, distance: float = 1.0, field: float = 0.36, phase: float = 0.0
 ) -> Camera:
-    """`num` cameras at equal steps around the vertical axis, in four heights, looking at the origin.
+    """`num` cameras at equal steps around the vertical axis, at several heights, looking at the origin.
 
     size      pixels along both sides of the image
     distance  from the origin, metres
@@ -28,7 +28,7 @@ def camera_ring(
     if num < 1 or size < 8:
         raise ValueError(f"a ring has at least 1 camera of 8 pixels, not {num} of {size}")
     azimuth = phase + 2 * math.pi * torch.arange(num, dtype=torch.float64) / num
-    elevation = torch.deg2rad(torch.tensor([_ELEVATIONS[n % 4] for n in range(num)], dtype=torch.float64))
+    elevation = torch.deg2rad(torch.tensor([_ELEVATIONS[n % len(_ELEVATIONS)] for n in range(num)], dtype=torch.float64))
     towards = torch.stack(
         [azimuth.sin() * elevation.cos(), elevation.sin(), azimuth.cos() * elevation.cos()], dim=-1
     )
@@ -47,11 +47,12 @@ def camera_ring(
 
 
 def cropped(camera: Camera, points: Float[Tensor, "point 3"], size: int, margin: float = 1.25) -> Camera:
-    """The cameras of which the image is the square about the points' box, `margin` times as large, scaled to `size`.
+    """The cameras (one batch dimension) of which the image is the square about the points' box, `margin` times as large, scaled to `size`.
 
     The calibration follows: f' = s f and c' = s (c + 1/2 - corner) - 1/2, with pixel centres at whole numbers.
     """
-    pixels = camera.project(points)
+    num = len(camera.intrinsics)
+    pixels = camera.project(points.expand(num, *points.shape))
     low, high = pixels.amin(dim=-2), pixels.amax(dim=-2)
     side = margin * (high - low).amax(dim=-1, keepdim=True)
     corner, scale = (low + high - side) / 2, size / side
@@ -74,7 +75,7 @@ def view_pairs(
     """All (input, target) pairs of different cameras whose relative rotation lies in [least, most).
 
     VA-NeRF tests view pairs of small and of big variation; its big ones differ by more than 30 degrees:
-    `view_pairs(camera, most_degrees=30)` and `view_pairs(camera, least_degrees=30)` divide all pairs.
+    `view_pairs(camera, most_degrees=30.0)` and `view_pairs(camera, least_degrees=30.0)` divide all pairs.
     """
     angles = relative_rotation_degrees(camera)
     chosen = (angles >= least_degrees) & ((angles < most_degrees) | (most_degrees >= 180))

@@ -13,7 +13,7 @@ How a pair comes to touch:
    of both hands along that direction give the distance in one step.
 2. Closing. Where the interaction asks for it, the fingers of one hand, then of the other, bend towards their closed
    pose, each until it would meet the other hand.
-3. Acceptance. A pair is kept if no edge of a hand meets a face of the other and no vertex lies inside it: together,
+3. Acceptance. A pair that should touch is kept only if it does (less than `CONTACT`), and any pair only if no edge of a hand meets a face of the other and no vertex lies inside it: together,
    for closed surfaces, this says that they have no common point. It is evaluated on the float32 vertices of the
    refined surface, which are those that the labels contain. Fingers of the same hand may touch each other.
 """
@@ -25,6 +25,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from hands_lib.geometry.distance import signed_distance
 from hands_lib.geometry.inside import inside
 from hands_lib.geometry.kernels.threads import for_ranges
 from hands_lib.geometry.rotations import (
@@ -33,7 +34,7 @@ from hands_lib.geometry.rotations import (
     rotation_about_y,
     rotation_about_z,
 )
-from hands_lib.hand.kinematics import DEFAULT_LIMITS, clamp_to_limits, forward_kinematics, mirror
+from hands_lib.hand.kinematics import DEFAULT_LIMITS, clamp_to_limits, forward_kinematics, mirror, rest_bone_lengths
 from hands_lib.hand.skeleton import DIGITS, JOINTS
 from hands_lib.hand.surface import HandShape, hand_surface, surface_topology
 from hands_lib.structures import HandPose, Mesh, TensorFields
@@ -62,7 +63,7 @@ KEY_POSES: dict[str, tuple[tuple[float, ...], ...]] = {
     "point": _fingers((30, -5, 34, 35), index=_STRAIGHT[0]),
     "victory": _fingers((32, -6, 36, 38), index=(3, 14, 4, 3), middle=(2, -10, 4, 3)),
     "three": _fingers((34, -8, 38, 40), (3, 12, 4, 3), (2, 0, 4, 3), (3, -12, 4, 3)),
-    "four": ((42, -12, 40, 35), (3, 8, 4, 3), (2, 2, 4, 3), (3, -5, 4, 3), (4, -14, 5, 4)),
+    "four": ((38, -12, 40, 35), (3, 8, 4, 3), (2, 2, 4, 3), (3, -5, 4, 3), (4, -14, 5, 4)),
     "ring_of_two": ((30, 4, 22, 26), (46, 4, 52, 28), (10, 0, 14, 8), (6, -4, 12, 7), (6, -10, 12, 8)),
     "horns": _fingers((32, -6, 36, 38), index=_STRAIGHT[0], little=_STRAIGHT[3]),
     "little": _fingers((32, -6, 36, 38), little=_STRAIGHT[3]),
@@ -107,7 +108,8 @@ class Interaction:
     first: _Hand
     second: _Hand
     offset: tuple[float, float] = (0.0, 0.0)
-    """Of the second hand's anchor across the sweep, up and to the little finger's side, metres."""
+    """Of the second hand's anchor across the sweep, up and to the little finger's side, metres on a hand of the rest
+    size (so are the others)."""
     scatter: float = 0.006
     """Standard deviation of that offset, metres."""
     gap: tuple[float, float] = (0.0002, 0.0009)
@@ -116,6 +118,8 @@ class Interaction:
     """Standard deviation of every joint angle, degrees."""
     alternate: bool = False
     """Whether the offset to the side may have either sign."""
+    overlap: float | None = None
+    """Least distance along the sweep by which the hands' middle fingers must have passed each other, metres."""
     search: float = 0.0
     """The offset to the side may change by this much, metres: the one is taken that lets the hands come closest."""
 
@@ -132,7 +136,7 @@ INTERACTIONS: dict[str, Interaction] = {
     "interlocked": Interaction(
         _Hand(("interlaced",), ("middle_2", "ring_2"), (44.0, 6.0), (0.0, 1.5), (0.0, 1.5), closed="interlaced_closed"),
         _Hand(("interlaced_low",), ("middle_2", "ring_2"), (44.0, 6.0), (0.0, 1.5), (0.0, 1.5), closed="interlaced_closed"),
-        offset=(0.0, 0.0225), scatter=0.0008, jitter=0.8, alternate=True, search=0.005,
+        offset=(0.0, 0.0225), scatter=0.0008, jitter=0.8, alternate=True, search=0.005, overlap=0.02,
     ),
     "clasp": Interaction(
         _Hand(("relaxed", "open"), _PALM, (0.0, 6.0), (42.0, 10.0), (0.0, 6.0), closed="wrapped"),
@@ -170,7 +174,8 @@ INTERACTIONS: dict[str, Interaction] = {
         scatter=0.020, gap=(0.06, 0.16), jitter=5.0,
     ),
 }  # fmt: skip
-TOUCHING = tuple(name for name, kind in INTERACTIONS.items() if kind.gap[1] < 0.002)
+CONTACT = 0.002  # metres: surfaces that are nearer touch
+TOUCHING = tuple(name for name, kind in INTERACTIONS.items() if kind.gap[1] < CONTACT)
 
 _CELL = 0.0007  # of the height maps: under a finger's curvature its error is below the smallest gap
 _FAR = 0.5
@@ -257,14 +262,23 @@ def intersecting(vertices: Float[Tensor, "pair 2 vertex 3"]) -> Bool[Tensor, " p
     return result
 
 
+def clearance(vertices: Float[Tensor, "*batch 2 vertex 3"]) -> Float[Tensor, "*batch 2 vertex"]:
+    """Signed distance of the vertices of each hand to the other hand, metres."""
+    right_faces, left_faces = pair_faces()
+    right, left = vertices.unbind(dim=-3)
+    to_left = signed_distance(right, Mesh(left, left_faces)).distance
+    to_right = signed_distance(left, Mesh(right, right_faces)).distance
+    return torch.stack([to_left, to_right], dim=-2)
+
+
 def sample_pairs(
     num: int,
     identities: Identities,
     generator: torch.Generator,
     interactions: tuple[str, ...] = tuple(INTERACTIONS),
-    max_rounds: int = 40,
+    max_rounds: int = 100,
 ) -> tuple[TwoHandPairs, SamplingReport]:
-    """`num` accepted pairs; interactions take turns, identities are drawn.
+    """`num` accepted pairs; interactions take turns, identities are drawn (again for a pair that keeps failing).
 
     Raises ValueError for an unknown interaction, and RuntimeError where after `max_rounds` rounds of drawing some
     pair still was not accepted.
@@ -278,9 +292,11 @@ def sample_pairs(
     drawn, accepted = torch.zeros(len(names), dtype=torch.long), torch.zeros(len(names), dtype=torch.long)
     parts: list[tuple[Tensor, HandPose]] = []
     waiting = torch.arange(num)
-    for _ in range(max_rounds):
+    for turn in range(max_rounds):
         if len(waiting) == 0:
             break
+        if turn and turn % 8 == 0:  # thick fingers may not fit between each other: let somebody else try
+            people[waiting] = torch.randint(len(identities.skin), (len(waiting),), generator=generator)
         kept = []
         # Every interaction in one batch of its own: its steps are the same for all pairs.
         for kind in kinds[waiting].unique().tolist():
@@ -336,14 +352,21 @@ def approach(
     anchors = torch.stack([_anchor(role, num, generator) for role in roles], dim=1)
     anchors = anchors[torch.arange(num)[:, None], sides]  # weights of joints
     root = -(anchors[..., None, :] @ forward_kinematics(pose).joints)[..., 0, :]
-    across = torch.tensor([0.0, *kind.offset]) + kind.scatter * torch.randn(num, 3, generator=generator)
+    size = _sizes(people)
+    across = torch.tensor([0.0, *kind.offset]) * size[:, None]
+    across = across + kind.scatter * torch.randn(num, 3, generator=generator)
     if kind.alternate:
         across[:, 2] *= torch.where(torch.rand(num, generator=generator) < 0.5, -1.0, 1.0)
     # Offsets across the sweep are the same in both worlds. They belong to the second role.
     root[:, 1] += across * torch.tensor([0.0, 1.0, 1.0]) * torch.where(swap, -1.0, 1.0)[:, None]
     root[:, 1, 0] -= _FAR  # the mirrored world's -x is the world's +x, where the left hand comes from
     pose = replace(pose, root_translation=root)
-    return (_closest(pose, people.shape, kind.search) if kind.search else pose), closed
+    return (_closest(pose, people.shape, kind.search * size) if kind.search else pose), closed
+
+
+def _sizes(people: Identities) -> Float[Tensor, " person"]:
+    """Hand size against the rest hand."""
+    return (people.bone_lengths / rest_bone_lengths(people.bone_lengths)).mean(dim=(1, 2, 3))
 
 
 def _draw(
@@ -354,18 +377,32 @@ def _draw(
     low, high = kind.gap
     gap = low + (high - low) * torch.rand(len(people.skin), generator=generator)
     pose, touched = _swept(pose, people.shape, gap)
+    if kind.overlap is not None:
+        right, left = pair_joints(pose)[:, :, JOINTS.index("middle_4"), 0].unbind(dim=1)
+        touched &= right - left > kind.overlap * _sizes(people)
     if kind.first.closed or kind.second.closed:
         pose = _close(pose, closed, people.shape)
+        # Fingers may have bent away from what they touched: unless they hold each other, the hands come closer.
+        room = sweep_room(pair_surfaces(pose, people.shape))
+        loose = room.isfinite() & (room > gap)
+        root = pose.root_translation.clone()
+        root[:, 1, 0] += torch.where(loose, room - gap, 0.0)
+        pose = replace(pose, root_translation=root)
     pose = turned_as_a_whole(pose, people.shape, generator)
     vertices = pair_surfaces(pose, people.shape)
-    return pose, touched & ~intersecting(vertices)
+    accepted = touched & ~intersecting(vertices)
+    if kind.gap[1] < CONTACT:
+        accepted &= clearance(vertices).flatten(1).amin(dim=1) < CONTACT
+    return pose, accepted
 
 
-def _closest(pose: HandPose, shape: HandShape, search: float) -> HandPose:
+def _closest(pose: HandPose, shape: HandShape, search: Float[Tensor, " pair"]) -> HandPose:
     """Of five offsets of the left hand to the side, the one from which it can come closest."""
     roots = []
-    for step in torch.linspace(-search, search, 5).tolist():
-        roots.append(pose.root_translation + torch.tensor([[0.0, 0, 0], [0.0, 0, step]]))
+    for step in (-1.0, -0.5, 0.0, 0.5, 1.0):
+        moved = pose.root_translation.clone()
+        moved[:, 1, 2] += step * search
+        roots.append(moved)
     rooms = torch.stack([sweep_room(pair_surfaces(replace(pose, root_translation=r), shape)) for r in roots])
     rooms = torch.where(rooms.isfinite(), rooms, -1.0)  # a hand that passes the other one has not come close
     best = rooms.argmax(dim=0)

@@ -15,7 +15,6 @@ Not differentiable. Everything about the hands that a label needs comes from the
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
 
 import numpy as np
 import torch
@@ -29,8 +28,7 @@ from hands_lib.structures import Camera, Mesh
 from hands_lib.worlds import shading_kernel
 from hands_lib.worlds.texture import SUBDIVISION, TEXELS
 
-Background = Literal["black", "plain", "studio", "cluttered"]
-BACKGROUNDS: tuple[str, ...] = ("black", "plain", "studio", "cluttered")
+BACKGROUNDS = ("black", "plain", "studio", "cluttered")
 SAMPLES = 3  # along each side of a pixel; odd, so that one is the pixel's centre
 
 _DIRECTIONS, _KEY_DIRECTIONS = 40, 12
@@ -260,7 +258,7 @@ def light_scene(
 
 
 def surroundings(
-    kind: Background, generator: torch.Generator, lighting: Lighting
+    kind: str, generator: torch.Generator, lighting: Lighting
 ) -> Float[np.ndarray, "height width 3"]:
     """What lies behind the hands, by direction: rows from straight up to straight down, columns around."""
     height, width = 384, 768
@@ -274,8 +272,8 @@ def surroundings(
         tint = 1 + 0.25 * (draw[0, 1:4] - 0.5)
         return (tone * tint * (1 + 0.35 * np.sin(elevation))[..., None]).astype(np.float32)
     if kind == "studio":
-        image = (0.012 + 0.02 * np.exp(-((elevation - 0.1) ** 2) / 0.4))[..., None] * np.array([0.8, 1.0, 1.06])
-        for lamp in draw[:160]:
+        image = (0.006 + 0.012 * np.exp(-((elevation - 0.1) ** 2) / 0.4))[..., None] * np.array([0.8, 1.0, 1.06])
+        for lamp in draw[:120]:
             where = (lamp[0] - 0.5) * 2 * np.pi, (lamp[1] - 0.45) * 2.4
             rows, columns = _window(where, 0.35, image)
             turn = np.angle(np.exp(1j * (azimuth[rows, columns] - where[0]))) * np.cos(where[1])

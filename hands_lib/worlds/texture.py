@@ -73,7 +73,9 @@ class _Places:
         self.knuckles = lengths[digit]  # distances of middle joint, end joint and tip from the base joint
         self.on_digit = self.part > 0
         self.turn = (self.normal[:, None] @ frame)[:, 0]
-        up = torch.where(self.on_digit[:, None], self.turn, self.normal)[:, 2]
+        # From palm to digit the recipe changes gradually, so that no edge shows.
+        self.free = self.on_digit * torch.sigmoid((self.along - 24) / 3)
+        up = torch.lerp(self.normal[:, 2], self.turn[:, 2], self.free)
         self.back = torch.sigmoid(up / 0.22)  # 1 on the back, 0 on the palm side
 
     def from_curve(self, curve, where) -> Tensor:
@@ -148,8 +150,8 @@ def hand_textures(skin: Float[Tensor, "3"], seed: int) -> Float[Tensor, "2 face 
     # Blood shows at the tips, over the knuckles and on the balls of the palm.
     tip = digit * torch.sigmoid((along - knuckles[:, 2] + 12) / 4)
     over = digit * back * (_bump(along - knuckles[:, 0], 7.0) * ~thumb + _bump(along - knuckles[:, 1], 5.0))
-    base = back * ~digit * _bump(p[:, 1] - 84, 9.0) * ~thumb
-    ball = palm_side * ~digit * (_bump((p[:, :2] - torch.tensor([-20.0, 30.0])).norm(dim=1), 20.0))
+    base = back * (1 - places.free) * _bump(p[:, 1] - 84, 9.0) * ~thumb
+    ball = palm_side * (1 - places.free) * (_bump((p[:, :2] - torch.tensor([-20.0, 30.0])).norm(dim=1), 20.0))
     reddish = (0.55 * tip + 0.5 * over + 0.4 * base + 0.45 * ball) * (1 - 0.6 * melanin)
     colour = tint(reddish, (1.06, 0.74, 0.74))
     colour = tint((0.5 * over + 0.35 * base) * (0.3 + melanin), (0.72, 0.66, 0.62))
@@ -171,7 +173,7 @@ def hand_textures(skin: Float[Tensor, "3"], seed: int) -> Float[Tensor, "2 face 
     folds = torch.zeros(len(p))
     for joint, reach, strength in ((0, 4.5, 0.85), (1, 2.6, 0.7)):
         distance = along - knuckles[:, joint]
-        arcs = distance + 0.02 * places.across**2 * torch.sign(distance) + 0.8 * wobble
+        arcs = distance + 0.02 * places.across**2 * torch.tanh(distance) + 0.8 * wobble
         ripple = (0.5 + 0.5 * torch.cos(2 * torch.pi * arcs / 2.3)) ** 3
         folds = torch.maximum(folds, strength * digit * back * ripple * _bump(distance, reach))
     colour = tint(0.75 * lines, (0.62, 0.42, 0.40))
@@ -190,7 +192,7 @@ def hand_textures(skin: Float[Tensor, "3"], seed: int) -> Float[Tensor, "2 face 
     centre, half_length = knuckles[:, 1] + 0.66 * last, 0.31 * last
     x, y = places.across / half_width, (along - centre) / half_length
     shape = (x.abs() ** 3.2 + y.abs() ** (2.4 + 1.6 * (y > 0))) ** (1 / 3)
-    on_back = digit * (places.turn[:, 2] > -0.05)
+    on_back = digit * torch.sigmoid((places.turn[:, 2] + 0.05) / 0.02)
     nail = on_back * torch.sigmoid((1 - shape) / 0.035)
     rim = on_back * _bump(shape - 1.07, 0.09)
     colour = tint(0.55 * rim, (0.62, 0.5, 0.48))

@@ -24,7 +24,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -40,8 +39,7 @@ from hands_lib.worlds.renderer import BACKGROUNDS, random_lighting
 from hands_lib.worlds.views import Moment, PixelLabels, Views, make_moment, photograph, pixel_labels
 
 VERSION = "two_hands_v1"
-Split = Literal["train", "val", "test"]
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
+SPLITS = ("train", "val", "test")
 TEST_ONLY = ("counting", "stacked")
 _SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}  # of the people
 _POSE = ("root_translation", "root_rotation", "palm_angles", "joint_angles", "bone_lengths")
@@ -82,7 +80,7 @@ class WorldSettings:
         if self.background not in (*BACKGROUNDS, "mixed"):
             raise WorldError(f"unknown background {self.background!r}: one of {', '.join(BACKGROUNDS)}, mixed")
 
-    def frames(self, split: Split) -> int:
+    def frames(self, split: str) -> int:
         return {"train": self.train_frames, "val": self.val_frames, "test": self.test_frames}[split]
 
 
@@ -109,7 +107,7 @@ class TwoHandWorld(Sequence[TwoHandFrame]):
     """
 
     def __init__(
-        self, split: Split = "train", settings: WorldSettings | None = None, root: str | Path | None = None
+        self, split: str = "train", settings: WorldSettings | None = None, root: str | Path | None = None
     ):
         if split not in SPLITS:
             raise WorldError(f"unknown split {split!r} of {VERSION}; there are {', '.join(SPLITS)}")
@@ -275,7 +273,8 @@ class TwoHandWorld(Sequence[TwoHandFrame]):
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(f".{os.getpid()}.part")
         try:
-            save_file(tensors, unfinished, {"sampling": json.dumps(report.counts), "version": VERSION})
+            # One entry only: the format writes several in any order, and the bytes should be the same every time.
+            save_file(tensors, unfinished, {"sampling": json.dumps(report.counts)})
             os.replace(unfinished, path)
         finally:
             unfinished.unlink(missing_ok=True)

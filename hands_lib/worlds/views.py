@@ -16,7 +16,6 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from hands_lib.geometry.distance import signed_distance
 from hands_lib.geometry.kernels.threads import for_ranges
 from hands_lib.geometry.normals import vertex_normals
 from hands_lib.geometry.raster import vertex_visibility
@@ -24,9 +23,8 @@ from hands_lib.geometry.rotations import axis_angle_to_matrix
 from hands_lib.structures import Camera, HandPose, Mesh, TensorFields, TwoHandSample
 from hands_lib.worlds import shading_kernel
 from hands_lib.worlds.identities import Identities
-from hands_lib.worlds.interactions import pair_faces, pair_joints, pair_surfaces
+from hands_lib.worlds.interactions import CONTACT, clearance, pair_faces, pair_joints, pair_surfaces
 from hands_lib.worlds.renderer import (
-    Background,
     Lighting,
     build_scene,
     render,
@@ -54,7 +52,7 @@ class Moment(TensorFields):
     """Signed distance of every vertex to the other hand's surface, metres: negative inside, never so in a sampled
     pair."""
 
-    def contact(self, within: float = 0.002) -> Bool[Tensor, "2 vertex"]:
+    def contact(self, within: float = CONTACT) -> Bool[Tensor, "2 vertex"]:
         """Which vertices touch the other hand, that is, lie nearer than `within` metres."""
         return self.clearance < within
 
@@ -108,21 +106,12 @@ def make_moment(pose: HandPose, person: Identities) -> Moment:
     return Moment(pose, vertices, pair_joints(pose), clearance(vertices))
 
 
-def clearance(vertices: Float[Tensor, "*batch 2 vertex 3"]) -> Float[Tensor, "*batch 2 vertex"]:
-    """Signed distance of the vertices of each hand to the other hand, metres."""
-    right_faces, left_faces = pair_faces()
-    right, left = vertices.unbind(dim=-3)
-    to_left = signed_distance(right, Mesh(left, left_faces)).distance
-    to_right = signed_distance(left, Mesh(right, right_faces)).distance
-    return torch.stack([to_left, to_right], dim=-2)
-
-
 def photograph(
     moment: Moment,
     person: Identities,
     camera: Camera,
     lighting: Lighting,
-    background: Background = "studio",
+    background: str = "studio",
     arms: bool = True,
     seed: int = 0,
     shown: Literal["both", "right", "left"] = "both",
@@ -222,12 +211,16 @@ def pixel_labels(moment: Moment, views: Views) -> PixelLabels:
 
 def joints_in_camera(moment: Moment, camera: Camera) -> Float[Tensor, "view 2 21 3"]:
     """Joints in the frame of each camera, metres."""
-    return camera.transform(moment.joints.flatten(0, 1)).unflatten(1, (2, 21))
+    return camera.transform(_for_each(camera, moment.joints)).unflatten(1, (2, 21))
 
 
 def joints_in_image(moment: Moment, camera: Camera) -> Float[Tensor, "view 2 21 2"]:
     """Joints in the image of each camera, pixels; also those that are hidden."""
-    return camera.project(moment.joints.flatten(0, 1)).unflatten(1, (2, 21))
+    return camera.project(_for_each(camera, moment.joints)).unflatten(1, (2, 21))
+
+
+def _for_each(camera: Camera, joints: Tensor) -> Tensor:
+    return joints.flatten(0, 1).expand(len(camera.intrinsics), -1, -1)
 
 
 def as_sample(moment: Moment, camera: Camera | None = None) -> TwoHandSample:

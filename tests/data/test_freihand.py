@@ -91,7 +91,7 @@ def test_missing_photographs_are_counted(copy):
     (copy / "training" / "rgb" / "00000001.jpg").unlink()
     usable, skipped = FreiHand(copy).usable()
     assert len(usable) == 2
-    assert skipped.reasons["with photograph missing"] == 1
+    assert skipped.reasons["photograph missing"] == 1
     text, code = check_command("freihand", str(copy))
     assert code == 3
     assert "training: 1 of 3 photographs, the first" in text

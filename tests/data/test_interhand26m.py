@@ -425,10 +425,10 @@ def test_what_cannot_be_used_is_left_out_and_counted_once(copy, edit):
     usable, skipped = dataset.usable()
     assert [frame.annotation_id for frame in usable] == [0, 1, 5]
     assert dict(skipped.reasons) == {
-        "with photograph missing": 1, "with photograph broken": 1, "with photograph black": 1,
+        "photograph missing": 1, "photograph broken": 1, "photograph black": 1,
     }  # fmt: skip
     assert str(skipped) == (
-        "3 of 6 kept; left out: 1 with photograph missing, 1 with photograph broken, 1 with photograph black"
+        "3 of 6 kept; left out: 1 photograph missing, 1 photograph broken, 1 photograph black"
     )
     # The first sequence has a joint that is marked invalid; no photograph has a MANO fit.
     usable, skipped = dataset.usable(colour=True, joints=True)

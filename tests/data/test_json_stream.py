@@ -87,6 +87,14 @@ def test_an_entry_without_end_is_refused_before_it_fills_the_memory(path, monkey
         list(entries(path, 1))
 
 
+def test_a_whole_file_ends_where_its_value_ends(path):
+    path.write_text('{"a": [1]} ')
+    assert read_json(path) == {"a": [1]}
+    path.write_text('{"a": [1]} {"a": [2]}')
+    with pytest.raises(DataError, match="something follows its end"):
+        read_json(path)
+
+
 def test_a_missing_file_is_named(path):
     with pytest.raises(MissingData, match="nowhere"):
         read_json(path.parent / "nowhere")

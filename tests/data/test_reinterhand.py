@@ -107,7 +107,7 @@ def test_photographs_joints_and_cameras(written):
 def test_black_and_unfitted_photographs_are_counted(written):
     usable, skipped = ReInterHand(written, CAPTURE).usable()
     assert [(f.camera_id, f.frame_index) for f in usable] == [("400001", 0), ("400001", 7), ("400002", 0)]
-    assert skipped.reasons["with photograph black"] == 1
+    assert skipped.reasons["photograph black"] == 1
     usable, skipped = ReInterHand(written, CAPTURE).usable(mano=True)
     assert [f.frame_index for f in usable] == [0, 0]
     assert skipped.reasons["without MANO fit"] == 2
@@ -124,10 +124,9 @@ def test_head_worn_photographs_have_a_fisheye(written):
 
 
 def test_the_fisheye_is_opencvs_formula():
-    camera = FisheyeCamera(
-        torch.tensor([[200.0, 0, 320], [0, 210, 240], [0, 0, 1]]).double(), torch.eye(4).double(),
-        torch.tensor([0.1, -0.02, 0.003, -0.0004]).double(), 640, 480,
-    )  # fmt: skip
+    intrinsics = torch.tensor([[200, 0, 320], [0, 210, 240], [0, 0, 1]], dtype=torch.float64)
+    distortion = torch.tensor([0.1, -0.02, 0.003, -0.0004], dtype=torch.float64)
+    camera = FisheyeCamera(intrinsics, torch.eye(4, dtype=torch.float64), distortion, 640, 480)
     points = torch.from_numpy(np.random.default_rng(0).normal(size=(50, 3)) + [0, 0, 1.5])
     x, y, z = points.numpy().T
     a, b = x / z, y / z

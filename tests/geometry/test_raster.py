@@ -217,6 +217,17 @@ def test_batches_of_cameras_and_meshes_broadcast():
     assert point_visibility(points, right, many).shape == (2, 3, 5)
 
 
+def test_gradients_do_not_change_what_is_seen():
+    """With a gradient to track, vertices are projected in torch, else in a compiled loop."""
+    mesh = soup(*two_hands(seed=0, num=2))
+    tracked = Mesh(mesh.vertices.clone().requires_grad_(), mesh.faces)
+    for projection, focal in (("perspective", 100.0), ("orthographic", 200.0)):
+        camera = camera_towards_z(48, focal, 0.5, projection)
+        plain, differentiable = rasterize(mesh, camera), rasterize(tracked, camera)
+        for name in ("face", "barycentrics", "depth"):
+            assert torch.equal(getattr(plain, name), getattr(differentiable, name).detach()), name
+
+
 def test_large_images_are_shared_out_by_bands():
     mesh, camera = turned(torus(), seed=3), camera_towards_z(200, 300.0, 8.0)
     whole, in_torch = rasterize(mesh, camera), rasterize(mesh, camera, backend="torch")

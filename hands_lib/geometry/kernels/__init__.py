@@ -1,7 +1,7 @@
-"""The compiled loops behind distance, inside and raster, and the plain torch versions they are tested
-against.
+"""The compiled loops behind distance, inside and raster, and the plain torch versions that judge them.
 
 `threads`       compiles with Numba and spreads a loop over threads
+`vectors`       vectors of three numbers inside compiled loops
 `closest`       closest face of points                      (Numba)
 `crossings`     signed ray crossings of points and grids    (Numba)
 `zbuffer`       z-buffer and occlusion of points            (Numba)

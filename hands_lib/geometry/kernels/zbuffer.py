@@ -20,6 +20,25 @@ from hands_lib.geometry.kernels.vectors import cross, dot, row, scaled
 
 
 @compiled()
+def to_image(points, poses, intrinsics, orthographic, homogeneous, depths):
+    """Homogeneous pixel coordinates and depths of points (B, P, 3), as `raster._to_image` computes them.
+
+    poses (B, 4, 4) are camera_from_world; intrinsics (B, 3, 3); writes homogeneous (B, P, 3), depths (B, P).
+    """
+    for image in range(len(points)):
+        pose, matrix = poses[image], intrinsics[image]
+        for point in range(points.shape[1]):
+            world = row(points[image], point)
+            x = dot(world, row(pose, 0)) + np.float64(pose[0, 3])
+            y = dot(world, row(pose, 1)) + np.float64(pose[1, 3])
+            z = dot(world, row(pose, 2)) + np.float64(pose[2, 3])
+            seen = x, y, 1.0 if orthographic else z
+            for axis in range(3):
+                homogeneous[image, point, axis] = dot(seen, row(matrix, axis))
+            depths[image, point] = z
+
+
+@compiled()
 def _first_last(low, high, size):
     """First and last of the pixels 0..size-1 whose centres lie between low and high."""
     return int(np.ceil(max(low, 0.0))), int(np.floor(min(high, size - 1.0)))
@@ -31,6 +50,16 @@ def _edge_vectors(a, b, c):
     edge_a, edge_b, edge_c = cross(b, c), cross(c, a), cross(a, b)
     turn = np.sign(dot(a, edge_a))
     return scaled(turn, edge_a), scaled(turn, edge_b), scaled(turn, edge_c)
+
+
+@compiled()
+def _narrowed(low, high, slope, offset):
+    """Where slope * u + offset >= 0 within low..high, and a little more: pixels are tested exactly later."""
+    if slope > 0.0:
+        return max(low, -offset / slope - 1e-6), high
+    if slope < 0.0:
+        return low, min(high, -offset / slope + 1e-6)
+    return low, high
 
 
 @compiled()
@@ -79,7 +108,10 @@ def z_buffer(start, stop, bands, homogeneous, depths, faces, near, face_at, weig
                 row_a = edge_a[1] * v + edge_a[2]
                 row_b = edge_b[1] * v + edge_b[2]
                 row_c = edge_c[1] * v + edge_c[2]
-                for u in range(left, right + 1):
+                low, high = _narrowed(np.float64(left), np.float64(right), edge_a[0], row_a)
+                low, high = _narrowed(low, high, edge_b[0], row_b)
+                low, high = _narrowed(low, high, edge_c[0], row_c)
+                for u in range(int(np.ceil(low)), int(np.floor(high)) + 1):
                     side_a, side_b = edge_a[0] * u + row_a, edge_b[0] * u + row_b
                     side_c = edge_c[0] * u + row_c
                     total = side_a + side_b + side_c

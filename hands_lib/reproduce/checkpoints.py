@@ -1,0 +1,85 @@
+"""Checkpoints: what a killed run goes on from.
+
+A training loop keeps its whole state in one dictionary, and says in one line what run it belongs to:
+
+    run = dict(slug="toy", table="errors", variant=variant, seed=seed, profile=profile,
+               dataset="world", dataset_version="1", config=config)
+    checkpoint = checkpoint_path(**run)
+    state = load_checkpoint(checkpoint) or {"step": 0, "net": net.state_dict(), ...}
+
+A run that goes on must draw the random numbers of one that was never stopped: seed each step by its number
+(`1000 * seed + step`), or keep the generator's state in the checkpoint. `record_run` deletes the checkpoint.
+"""
+
+import pickle
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from hands_lib.reproduce.methods import method_version
+from hands_lib.reproduce.project import ProjectError, replacing, set_aside
+from hands_lib.reproduce.records import checkpoint_of, run_key
+
+DAMAGE = (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError, KeyError)
+
+
+def checkpoint_path(
+    *,
+    slug: str,
+    table: str,
+    variant: str,
+    seed: int,
+    profile: str,
+    dataset: str,
+    dataset_version: str,
+    config: dict[str, Any],
+    root: Path | None = None,
+) -> Path:
+    """`runs/checkpoints/<slug>/<key>.pt`: another configuration or a changed method has another file, so that
+    nothing goes on from a state that is not its own."""
+    key = run_key(
+        slug=slug,
+        table=table,
+        variant=variant,
+        seed=seed,
+        profile=profile,
+        dataset=dataset,
+        dataset_version=dataset_version,
+        config=config,
+        method=method_version(slug, root),
+    )
+    return checkpoint_of(key, slug, root)
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write tensors, numbers, strings and containers of them; a crash leaves the previous checkpoint.
+
+    Raises:
+        ProjectError: the disk is full or the folder cannot be written; the previous checkpoint stays.
+    """
+    import torch
+
+    with replacing(path) as temporary:
+        try:
+            torch.save(state, temporary)
+        except RuntimeError as error:  # torch's own writer hides the system's error
+            raise ProjectError(f"{path} cannot be written ({error}): is the disk full?") from error
+
+
+def load_checkpoint(path: Path, map_location: str = "cpu") -> dict[str, Any] | None:
+    """The saved state, or None where there is none. A damaged file is set aside with a warning: the run then
+    starts from its beginning."""
+    import torch
+
+    try:
+        return torch.load(path, map_location=map_location, weights_only=True)
+    except FileNotFoundError:
+        return None
+    except DAMAGE as error:
+        warnings.warn(
+            f"{path} is damaged ({str(error).splitlines()[0][:120]}); set aside as {set_aside(path).name}, "
+            "the run starts from its beginning",
+            stacklevel=2,
+        )
+        return None

@@ -1,0 +1,138 @@
+"""A book of one toy system, for tests and measurements that run, kill and resume its sweeps.
+
+Its one chapter fits a line: two variants (`full` learns the slope too, `base` only the offset), every step seeded
+by its number and saved, so that a resumed run must end in the very bits of an undisturbed one. `trouble` makes a
+variant misbehave.
+"""
+
+from pathlib import Path
+
+import yaml
+
+CHAPTER = """\
+---
+jupytext:
+  text_representation:
+    extension: .md
+    format_name: myst
+kernelspec:
+  display_name: Python 3
+  language: python
+  name: python3
+---
+
+# Toy
+
+```{code-cell} ipython3
+:tags: [parameters]
+
+profile = "smoke"
+variants = ["base", "full"]
+seeds = [0]
+steps = 3
+pause = 0.0  # seconds that a step takes
+trouble = {}  # variant -> what goes wrong
+```
+
+```{code-cell} ipython3
+import os
+import time
+
+import torch
+
+from hands_lib.reproduce import checkpoint_path, find_record, load_checkpoint, record_run, save_checkpoint
+```
+
+```{code-cell} ipython3
+:tags: [method]
+
+def step_of(weights, variant, seed, number):
+    generator = torch.Generator().manual_seed(1000 * seed + number)
+    x = torch.rand(16, generator=generator, dtype=torch.float64)
+    residual = weights[0] + weights[1] * x - (2 * x + 1)
+    gradient = torch.stack([residual.mean(), (residual * x).mean()])
+    gradient[1] *= variant == "full"
+    return weights - 0.5 * gradient
+```
+
+```{code-cell} ipython3
+for variant in variants:
+    for seed in seeds:
+        run = dict(
+            slug="toy", table="errors", variant=variant, seed=seed, profile=profile,
+            dataset="line", dataset_version="1", config={"steps": steps},
+        )
+        if find_record(**run):
+            continue
+        started = time.time()
+        checkpoint = checkpoint_path(**run)
+        state = load_checkpoint(checkpoint) or {"step": 0, "weights": torch.zeros(2, dtype=torch.float64)}
+        print(f"{variant}, seed {seed}: from step {state['step']}")
+        while state["step"] < steps:
+            weights = step_of(state["weights"], variant, seed, state["step"])
+            state = {"step": state["step"] + 1, "weights": weights}
+            save_checkpoint(checkpoint, state)
+            time.sleep(pause)
+            if trouble.get(variant) == "memory" and state["step"] == 2:
+                torch.zeros(10**10)
+        x = torch.linspace(0, 1, 100, dtype=torch.float64)
+        error = (state["weights"][0] + state["weights"][1] * x - (2 * x + 1)).abs().mean().item()
+        error = float("nan") if trouble.get(variant) == "nan" else error
+        if trouble.get(variant) == "clock":
+            time.time = lambda now=time.time: now() - 10**9
+        record_run(
+            **run, protocol="mean over 100 points", metrics={"error": (error, "m")}, steps=steps,
+            started=started, weights={"line": state["weights"]},
+        )
+```
+"""
+
+PUBLISHED = {
+    "slug": "toy",
+    "source": "toy",
+    "tables": {
+        "errors": {
+            "title": "Errors",
+            "cells": [
+                {
+                    "row": row,
+                    "metric": "error",
+                    "unit": "m",
+                    "value": value,
+                    "where": "Table 1",
+                    "verified": True,
+                }
+                for row, value in (("base", 0.5), ("full", 0.1))
+            ],
+        }
+    },
+    "claims": [
+        {
+            "id": "better",
+            "text": "A slope helps.",
+            "where": "Table 1",
+            "table": "errors",
+            "test": {
+                "kind": "comparison",
+                "metric": "error",
+                "better": "full",
+                "than": "base",
+                "direction": "lower",
+            },
+        }
+    ],
+}
+
+
+def write_toy_book(root: Path, **cpu: object) -> Path:
+    """A checkout with the toy chapter; `cpu` are the values of that profile."""
+    for folder in ("part", "presets", "published"):
+        (root / "book" / folder).mkdir(parents=True)
+    (root / "book" / "index.md").write_text("# Start\n")
+    (root / "book" / "part" / "toy.md").write_text(CHAPTER)
+    (root / "book" / "presets" / "toy.yml").write_text(yaml.safe_dump({"cpu": cpu}))
+    (root / "book" / "published" / "toy.yml").write_text(yaml.safe_dump(PUBLISHED))
+    (root / "_toc.yml").write_text(
+        "format: jb-book\nroot: book/index\nparts:\n  - chapters:\n    - file: book/part/toy.md\n"
+    )
+    return root
