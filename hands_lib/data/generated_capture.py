@@ -40,7 +40,8 @@ _OPEN = ((8, 12, 6, 4), (4, 4, 6, 4), (2, 0, 7, 4), (4, -3, 8, 5), (7, -7, 9, 5)
 _FIST = ((34, -8, 38, 42), (76, 4, 96, 58), (80, 0, 100, 60), (80, -3, 98, 58), (78, -6, 92, 55))
 _FLAT = ((-16, -20, 6, 8), (-1, 1, 2, 1), (-1, 0, 2, 1), (-1, -1, 2, 1), (-1, -2, 2, 1))
 
-# A dark studio with y down: key light from the upper left behind the cameras, rim from the right behind the hands.
+# A dark studio with y down: key light from the upper left behind the cameras, rim from the right behind the
+# hands.
 _LIGHT = Lighting(
     key=torch.nn.functional.normalize(torch.tensor([-0.55, -0.75, -0.65]), dim=0),
     rim=torch.nn.functional.normalize(torch.tensor([0.6, -0.4, 0.6]), dim=0),
@@ -68,7 +69,9 @@ def write_capture(root: str | Path, seed: int = 0) -> Path:
     )
     person = sample_identities(1, seed + 1)[0]
     textures = hand_textures(person.skin, int(person.texture_seed))
-    background = surroundings("studio", torch.Generator().manual_seed(seed), _LIGHT)  # the studio stays the same
+    background = surroundings(
+        "studio", torch.Generator().manual_seed(seed), _LIGHT
+    )  # the studio stays the same
     for frame, (sequence, hand_type, hands) in enumerate(_scenes(generator), start=1):
         world = torch.zeros(2, NUM_JOINTS, 3, dtype=torch.float64)
         valid = torch.zeros(2, NUM_JOINTS, dtype=torch.bool)
@@ -95,7 +98,8 @@ def write_capture(root: str | Path, seed: int = 0) -> Path:
             TwoHandSample(world, valid),
             {name: (cameras[name], image.numpy()) for name, image in zip(cameras, images, strict=True)},
             capture=CAPTURE,
-            frame=101 * frame,  # frames are numbered per capture, not per sequence: distinct, and not consecutive
+            frame=101
+            * frame,  # frames are numbered per capture, not per sequence: distinct, and not consecutive
             sequence=sequence,
             subject=SUBJECT,
             hand_type=hand_type,

@@ -68,10 +68,11 @@ class InterHandWriter:
         """One time step and what each camera, by its name, saw of it.
 
         sample    absent hands have no valid joint; a joint that is not valid may have any position
-        visible   further restricts the joints that are annotated in the images; by default all that are inside
+        visible   further restricts the joints that are annotated in the images; by default all that are
+                  inside
 
-        Raises DataError for an unknown hand type, a frame number that the capture already has, and a camera that the
-        capture knows with another calibration.
+        Raises DataError for an unknown hand type, a frame number that the capture already has, and a camera
+        that the capture knows with another calibration.
         """
         if hand_type not in HAND_TYPES:
             raise DataError(f"unknown hand type {hand_type!r}; there are {', '.join(HAND_TYPES)}")
@@ -105,7 +106,9 @@ class InterHandWriter:
             inside = ((pixels >= 0) & (pixels <= corner)).all(dim=-1) & valid
             inside = inside if visible is None else inside & visible
             if not inside.any():
-                raise DataError(f"no joint of frame {frame} of capture {capture} is inside the image of {name}")
+                raise DataError(
+                    f"no joint of frame {frame} of capture {capture} is inside the image of {name}"
+                )
             flags = reorder(inside[..., None].int(), "hands", "interhand26m").flatten(0, 1)
             self._images.append(
                 {
@@ -145,7 +148,8 @@ class InterHandWriter:
     def _calibration(self, camera: Camera) -> dict[str, list]:
         pose = camera.camera_from_world.double()
         rotation, translation = pose[:3, :3], pose[:3, 3]
-        # Solved, not transposed: a float32 rotation is orthogonal to 1e-7 only, and the reader multiplies with it.
+        # Solved, not transposed: a float32 rotation is orthogonal to 1e-7 only, and the reader multiplies
+        # with it.
         position = -1000 * torch.linalg.solve(rotation, translation)
         return {
             "campos": self._numbers(position),
@@ -177,11 +181,11 @@ def export_world(
 
     frames              which frames; default all
     num_views           of each frame; default all
-    single_hands_every  every so many frames also one hand alone is photographed, first the right, then the left one:
-                        the official evaluation needs such frames. 0 for none
+    single_hands_every  every so many frames also one hand alone is photographed, first the right, then the
+                        left one: the official evaluation needs such frames. 0 for none
 
-    A frame becomes a capture of its own, since its cameras are cut to its hands. Photographs are JPEG, so their pixels
-    change a little; annotations do not. Raises DataError where `root` already holds something.
+    A frame becomes a capture of its own, since its cameras are cut to its hands. Photographs are JPEG, so
+    their pixels change a little; annotations do not. Raises DataError where `root` already holds something.
     """
     writer = InterHandWriter(Path(root), world.split)
     for number in frames if frames is not None else range(len(world)):
@@ -214,9 +218,7 @@ def _photographs(views) -> dict[str, tuple[Camera, np.ndarray]]:
     cameras = views.camera
     return {
         str(_FIRST_CAMERA + 2 * n): (
-            Camera(
-                cameras.intrinsics[n], cameras.camera_from_world[n], cameras.width, cameras.height
-            ),
+            Camera(cameras.intrinsics[n], cameras.camera_from_world[n], cameras.width, cameras.height),
             image.numpy(),
         )
         for n, image in enumerate(views.image)

@@ -289,7 +289,9 @@ def check(name: str, root: str | Path | None = None) -> CheckReport:
         report = CheckReport(manifest, folder, None)
         there = sorted(path.name for path in folder.iterdir())
         (report.present if there else report.missing).append(
-            f"{len(there)} files and folders" if there else "the data: the folder is empty"
+            f"{len(there)} file{'s' * (len(there) > 1)} or folder{'s' * (len(there) > 1)}"
+            if there
+            else "the data: the folder is empty"
         )
         return report
     layout = max(manifest.layouts, key=lambda layout: _share_present(manifest, layout, folder))

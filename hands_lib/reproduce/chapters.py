@@ -17,7 +17,7 @@ LIMITS = "limits"  # the key of a preset that is no parameter: what one job of a
 class Limits:
     """What one job of a sweep may use; `limits:` of a profile in a preset changes it."""
 
-    minutes: float = 120  # wall time of one attempt; the next attempt goes on from the checkpoint
+    minutes: int | float = 120  # wall time of one attempt; the next attempt goes on from the checkpoint
     memory_mb: int = 4000
     cores: int = 1
     gpus: int = 0

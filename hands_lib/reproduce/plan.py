@@ -69,7 +69,7 @@ class Planned:
 
     run: PlannedRun
     state: State
-    seconds: float | None
+    seconds: int | float | None
 
 
 def parameters_hash(notebook: Any, parameters: dict[str, Any]) -> str:
@@ -156,14 +156,14 @@ def _state(run: PlannedRun, records: list[RunRecord], versions: dict[str, str], 
     return Planned(run, "stale" if stale else "missing", median(earlier) if earlier else None)
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: int | float) -> str:
     """A time as a person says it: `42 s`, `12 min`, `3.5 h`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def time_left(planned: list[Planned], jobs_at_once: int = 1) -> float | None:
+def time_left(planned: list[Planned], jobs_at_once: int = 1) -> int | float | None:
     """Seconds that what is missing takes, as far as earlier records tell; None if they say nothing."""
     missing = [p.seconds for p in planned if p.state != "recorded"]
     known = [seconds for seconds in missing if seconds is not None]

@@ -174,7 +174,7 @@ class _OutOfTime(Exception):
 
 
 @contextmanager
-def _time_limit(seconds: float | None) -> Iterator[None]:
+def _time_limit(seconds: int | float | None) -> Iterator[None]:
     """Stop the block after some seconds, from within, so that papermill still ends its kernel."""
     if not seconds:
         yield
@@ -201,7 +201,7 @@ def execute(
     timeout: int | None = None,
     progress: bool = False,
     job: Job | None = None,
-    time_limit: float | None = None,
+    time_limit: int | float | None = None,
 ) -> Outcome:
     """Run a chapter into `target`. A failing run leaves `<target>.failed.ipynb` and no other trace.
 
@@ -267,7 +267,7 @@ def run_chapter(
     profile: str,
     given: dict[str, Any],
     force: bool = False,
-    time_limit: float | None = None,
+    time_limit: int | float | None = None,
 ) -> Outcome:
     """`hands run`: the plain smoke run becomes the book's own output, any other goes below `runs/`."""
     progress = sys.stderr.isatty()

@@ -229,7 +229,7 @@ def sweep(
     cluster: str | None = None,
     force: bool = False,
     retries: int = RETRIES,
-    out: TextIO = sys.stdout,
+    out: TextIO | None = None,
 ) -> int:
     """Run what is missing and say how it goes; returns the exit code (0: all of it is recorded now).
 
@@ -249,12 +249,16 @@ def sweep(
     with _lock_chapters(runs, root) as locks:
         planned, damaged = look_up(runs, root)
         for path, message in damaged:
-            print(f"{message}\n  set aside as {set_aside(path).name}", file=out)
+            print(f"{message}\n  set aside as {set_aside(path).name}", file=out, flush=True)
         for folder in (all_results(root), *all_results(root).glob("*/")):
             for path in remove_leftovers(folder):
-                print(f"removed {path.name}, which a killed process left half-written", file=out)
+                print(f"removed {path.name}, which a killed process left half-written", file=out, flush=True)
         missing = [p for p in planned if force or p.state != "recorded"]
-        print(f"{len(planned)} runs, {len(planned) - len(missing)} recorded, {len(missing)} to do", file=out)
+        print(
+            f"{len(planned)} runs, {len(planned) - len(missing)} recorded, {len(missing)} to do",
+            file=out,
+            flush=True,
+        )
         if not missing:
             return 0
         folder = root / "runs" / "sweeps" / f"{name or 'book'}-{profile}".replace("/", ".")
@@ -302,7 +306,7 @@ def _watch(
     missing: list[Planned],
     locks: list[int],
     cores: int,
-    out: TextIO,
+    out: TextIO | None,
 ) -> int:
     """Run Snakemake and print the progress; Ctrl-C stops it and its jobs. Returns its exit code."""
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
@@ -335,13 +339,16 @@ def _watch(
                     print(
                         f"{done} of {len(missing)} done, {running} running, {failed} failed{text}", file=out
                     )
-                    out.flush()
                 if code is not None:
                     return code
         except KeyboardInterrupt:
             _stop(process)
             done, _, _ = _count(folder, missing)
-            print(f"stopped: {done} of {len(missing)} done; the same command goes on from there", file=out)
+            print(
+                f"stopped: {done} of {len(missing)} done; the same command goes on from there",
+                file=out,
+                flush=True,
+            )
             raise
 
 
@@ -359,23 +366,31 @@ def _stop(process: subprocess.Popen) -> None:
             time.sleep(0.1)
 
 
-def _report(folder: Path, missing: list[Planned], root: Path, code: int, out: TextIO) -> int:
+def _report(folder: Path, missing: list[Planned], root: Path, code: int, out: TextIO | None) -> int:
     after, _ = look_up([p.run for p in missing], root)
     failed = [p.run for p in after if p.state != "recorded"]
     if not failed:
-        print(f"all {len(after)} are recorded", file=out)
+        print(f"all {len(after)} are recorded", file=out, flush=True)
         return 0
-    print(f"{len(failed)} of {len(after)} are not recorded; the same command tries them again", file=out)
+    print(
+        f"{len(failed)} of {len(after)} are not recorded; the same command tries them again",
+        file=out,
+        flush=True,
+    )
     for run in failed[:20]:
         log = folder / "logs" / f"{run.name}.log"
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
         last = " ".join(line.strip() for line in lines[-6:] if "full traceback" not in line)
-        print(f"  {_words(run)}: {last[:300] or 'was not started'}\n    log: {log}", file=out)
+        print(f"  {_words(run)}: {last[:300] or 'was not started'}\n    log: {log}", file=out, flush=True)
     if code < 0:
-        print(f"  Snakemake was killed (signal {-code}); its log: {folder / 'snakemake.log'}", file=out)
+        print(
+            f"  Snakemake was killed (signal {-code}); its log: {folder / 'snakemake.log'}",
+            file=out,
+            flush=True,
+        )
     elif not any((folder / "logs" / f"{run.name}.log").is_file() for run in failed):
         text = (folder / "snakemake.log").read_text(encoding="utf-8", errors="replace")
-        print("  Snakemake started none of them:\n" + "\n".join(text.splitlines()[-8:]), file=out)
+        print("  Snakemake started none of them:\n" + "\n".join(text.splitlines()[-8:]), file=out, flush=True)
     return 1
 
 

@@ -1,41 +1,36 @@
 """Published beside measured: the tables and verdicts that chapters and the back matter show.
 
-Verdicts are judged on records of the largest profile that ran, never on smoke runs, and separately for every
-data set and protocol:
-
-- reproduced: the claim holds, and so does it over the whole 95 % interval;
-- not reproduced: it fails over the whole interval;
-- inconclusive: the interval contains both, or there are too few seeds;
-- not run: no record.
+Which records count, and how claims are judged, stands in `verdicts.py`.
 """
 
 import html
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
-
-import numpy as np
+from statistics import median
+from typing import get_args
 
 from hands_lib.reproduce.project import ProjectError, find_root, nearest
 from hands_lib.reproduce.published import (
     Cell,
-    Claim,
-    Comparison,
     Published,
-    Ratio,
-    Threshold,
     holds_as_printed,
     read_all_published,
     read_published,
-    rows_of,
 )
-from hands_lib.reproduce.records import PROFILES, RunRecord, read_records
-
-MIN_SEEDS = 3
-Answer = Literal["reproduced", "not reproduced", "inconclusive", "not run"]
-
+from hands_lib.reproduce.records import RunRecord, read_records
+from hands_lib.reproduce.verdicts import (
+    Answer,
+    Evidence,
+    claims_text,
+    groups,
+    judge,
+    largest,
+    sort_out,
+    spread,
+    values_of,
+)
 
 # --- display -------------------------------------------------------------------------------------------
 
@@ -106,191 +101,36 @@ class Page:
         return "\n\n".join(map(repr, self.tables))
 
 
-# --- numbers -------------------------------------------------------------------------------------------
-
-
-def interval(values: Sequence[float], draws: int = 2000) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean (percentiles; seeded draws, so that the answer repeats)."""
-    sample = np.asarray(values, dtype=float)
-    rng = np.random.default_rng(0)
-    means = sample[rng.integers(0, len(sample), (draws, len(sample)))].mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value == int(value) and abs(value) < 1e9 else f"{value:.3g}"
-
-
-def _spread(values: Sequence[float]) -> str:
-    """Mean ± standard deviation over seeds; a single run has no spread."""
-    mean = _number(float(np.mean(values)))
-    return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.2g}"
-
-
-def _largest(records: Sequence[RunRecord]) -> list[RunRecord]:
-    """The records of the largest profile, smoke runs left out."""
-    ran = [r for r in records if r.profile != "smoke"]
-    best = max((PROFILES.index(r.profile) for r in ran), default=0)
-    return [r for r in ran if PROFILES.index(r.profile) == best]
-
-
-def _groups(records: Sequence[RunRecord]) -> dict[tuple[str, str, str, str], list[RunRecord]]:
-    groups: dict[tuple[str, str, str, str], list[RunRecord]] = {}
-    for record in records:
-        groups.setdefault(record.group, []).append(record)
-    return groups
-
-
-# --- verdicts ------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The answer to one claim on one data set, with the effect and its 95 % interval."""
-
-    claim: Claim
-    answer: Answer
-    effect: str = ""
-    judged_on: str = ""
-    numbers: dict[str, list[float]] = field(default_factory=dict)
-
-
-def _values(records: Sequence[RunRecord], row: str, metric: str) -> dict[int, float]:
-    """Seed -> value of one cell; of several runs of a seed the newest counts."""
-    own = sorted((r for r in records if r.variant == row and metric in r.metrics), key=lambda r: r.created)
-    return {r.seed: r.metrics[metric].value for r in own}
-
-
-def _holds(low: float, high: float, test: Threshold) -> bool | None:
-    """Whether a whole interval passes (True), a whole interval fails (False), or it straddles the bound."""
-    if test.equals is not None:
-        return low == high == test.equals
-    if test.below is not None:
-        return True if high < test.below else False if low >= test.below else None
-    assert test.above is not None
-    return True if low > test.above else False if high <= test.above else None
-
-
-def _answer(holds: bool | None) -> Answer:
-    return "inconclusive" if holds is None else "reproduced" if holds else "not reproduced"
-
-
-def _judge_threshold(claim: Claim, test: Threshold, records: Sequence[RunRecord]) -> tuple[Answer, str]:
-    values = {row: list(_values(records, row, test.metric).values()) for row in test.rows}
-    if not all(values.values()):
-        return "not run", ""
-    intervals = {row: interval(sample) for row, sample in values.items()}
-    unit = next(r.metrics[test.metric].unit for r in records if test.metric in r.metrics)
-    unit = "" if unit == "1" else f" {unit}"
-    effect = "; ".join(
-        f"{row}: {_spread(sample)}{unit}"
-        + (f" [{_number(intervals[row][0])}, {_number(intervals[row][1])}]" if len(sample) > 1 else "")
-        for row, sample in values.items()
-    )
-    if not claim.deterministic and min(map(len, values.values())) < MIN_SEEDS:
-        return "inconclusive", f"{effect} (fewer than {MIN_SEEDS} seeds)"
-    each = [_holds(low, high, test) for low, high in intervals.values()]
-    return _answer(False if False in each else None if None in each else True), effect
-
-
-def _judge_comparison(claim: Claim, test: Comparison, records: Sequence[RunRecord]) -> tuple[Answer, str]:
-    ours, theirs = (_values(records, row, test.metric) for row in (test.better, test.than))
-    seeds = sorted(ours.keys() & theirs.keys())  # paired: the same seed, the same data
-    if not seeds:
-        return "not run", ""
-    sign = 1 if test.direction == "higher" else -1
-    gains = [sign * (ours[seed] - theirs[seed]) for seed in seeds]
-    least = -test.margin  # how much worse still counts as no worse
-    unit = next(r.metrics[test.metric].unit for r in records if test.metric in r.metrics)
-    low, high = interval(gains)
-    unit = "" if unit == "1" else f" {unit}"
-    effect = f"{_spread(gains)}{unit} {test.direction} [{_number(low)}, {_number(high)}]"
-    if not claim.deterministic and len(seeds) < MIN_SEEDS:
-        return "inconclusive", f"{effect} (fewer than {MIN_SEEDS} paired seeds)"
-    holds = low > 0 if test.margin == 0 else low >= least
-    return _answer(True if holds else False if high < least else None), effect
-
-
-def _judge_ratio(claim: Claim, test: Ratio, records: Sequence[RunRecord]) -> tuple[Answer, str]:
-    ours, theirs = (_values(records, row, test.metric) for row in (test.of, test.over))
-    seeds = sorted(ours.keys() & theirs.keys())
-    if not seeds:
-        return "not run", ""
-    if any(theirs[seed] == 0 for seed in seeds):
-        return "inconclusive", f"{test.metric} of {test.over} is 0: there is no ratio"
-    ratios = [ours[seed] / theirs[seed] for seed in seeds]
-    low, high = interval(ratios)
-    effect = f"{_spread(ratios)} times [{_number(low)}, {_number(high)}]"
-    if not claim.deterministic and len(seeds) < MIN_SEEDS:
-        return "inconclusive", f"{effect} (fewer than {MIN_SEEDS} paired seeds)"
-    bound = Threshold(kind="threshold", rows=["-"], metric=test.metric, below=test.below, above=test.above)
-    return _answer(_holds(low, high, bound)), effect
-
-
-def _judge_all(claim: Claim, records: Sequence[RunRecord]) -> tuple[Answer, str]:
-    """A claim of several tests fails with one of them and holds with all; a test not run leaves it open."""
-    found: list[tuple[Answer, str]] = []
-    for test in claim.tests:
-        if isinstance(test, Threshold):
-            found.append(_judge_threshold(claim, test, records))
-        elif isinstance(test, Ratio):
-            found.append(_judge_ratio(claim, test, records))
-        else:
-            found.append(_judge_comparison(claim, test, records))
-    answers = [answer for answer, _ in found]
-    if len(found) == 1:
-        return found[0]
-    if set(answers) == {"not run"}:
-        return "not run", ""
-    open_tests = [
-        f"{test.metric} of {' against '.join(rows_of(test))}: {effect or answer}"
-        for test, (answer, effect) in zip(claim.tests, found, strict=True)
-        if answer != "reproduced"
-    ]
-    more = [f"and {len(open_tests) - 3} more"] if len(open_tests) > 3 else []
-    effect = "; ".join([f"{answers.count('reproduced')} of {len(answers)} hold", *open_tests[:3], *more])
-    if "not reproduced" in answers:
-        return "not reproduced", effect
-    return ("reproduced" if set(answers) == {"reproduced"} else "inconclusive"), effect
-
-
-def judge(claim: Claim, records: Sequence[RunRecord]) -> list[Verdict]:
-    """One verdict for every data set and protocol that the claim was measured on; one `not run` if none."""
-    wanted = {(row, test.metric) for test in claim.tests for row in rows_of(test)}
-    own = [r for r in records if r.table == claim.table and any((r.variant, m) in wanted for m in r.metrics)]
-    verdicts = []
-    for (profile, dataset, version, protocol), group in _groups(_largest(own)).items():
-        answer, effect = _judge_all(claim, group)
-        judged_on = f"{dataset} {version}, {profile} profile; {protocol}"
-        verdicts.append(Verdict(claim, answer, effect, judged_on))
-    return [v for v in verdicts if v.answer != "not run"] or [
-        Verdict(claim, "not run", "", "only a smoke run so far" if own else "")
-    ]
-
-
 # --- tables --------------------------------------------------------------------------------------------
 
 HEAD = ("row", "metric", "published", "measured", "runs")
 
 
 def _measured_lines(
-    row: str, metric: str, published: str, records: Sequence[RunRecord], sources: list[str]
+    row: str,
+    metric: str,
+    published: str,
+    records: Sequence[RunRecord],
+    sources: list[str],
+    stale: Sequence[RunRecord] = (),
 ) -> list[tuple[str, ...]]:
-    """Lines of one cell, one for each data set and protocol, whose notes are added to `sources`."""
+    """Lines of one cell, one for each data set and protocol, whose notes are added to `sources`. What an
+    earlier version of the method measured is shown only where the present one measured nothing."""
     own = [r for r in records if r.variant == row and metric in r.metrics]
     smoke = [r for r in own if r.profile == "smoke"]
+    best = largest(own)
+    old = [] if best else largest([r for r in stale if r.variant == row and metric in r.metrics])
     lines = []
-    for (profile, dataset, version, protocol), group in _groups([*_largest(own), *smoke]).items():
-        source = f"{dataset} {version}; {protocol}"
-        if source not in sources:
-            sources.append(source)
-        units = {r.metrics[metric].unit for r in group}
-        unit = "" if units == {"1"} else " " + " / ".join(sorted(units))
-        number = _spread(list(_values(group, row, metric).values())) + unit
-        number += " (smoke)" if profile == "smoke" else ""
-        runs = f"{profile}, n = {len({r.seed for r in group})} [{sources.index(source) + 1}]"
-        lines.append((row, metric, published, number, runs))
+    for mark, found in (("", best), (" (stale)", old), (" (smoke)", smoke)):
+        for (profile, dataset, version, protocol), group in groups(found).items():
+            source = f"{dataset} {version}; {protocol}"
+            if source not in sources:
+                sources.append(source)
+            units = {r.metrics[metric].unit for r in group}
+            unit = "" if units == {"1"} else " " + " / ".join(sorted(units))
+            number = spread(list(values_of(group, row, metric).values())) + unit + mark
+            runs = f"{profile}, n = {len({r.seed for r in group})} [{sources.index(source) + 1}]"
+            lines.append((row, metric, published, number, runs))
     return lines or [(row, metric, published, "not run", "")]
 
 
@@ -299,10 +139,13 @@ def _cell_text(cell: Cell) -> str:
     return f"{cell.text}{unit} ({cell.where}){'' if cell.verified else '*'}"
 
 
-def compare_table(published: Published, name: str, records: Sequence[RunRecord]) -> HtmlTable:
+def compare_table(published: Published, name: str, evidence: Evidence) -> HtmlTable:
     """One published table with the measured numbers beside it; what was measured beyond it comes after it."""
     table = published.tables[name]
-    own = [r for r in records if r.table == name]
+    own, stale, other = (
+        [r for r in records if r.table == name]
+        for records in (evidence.counted, evidence.stale, evidence.other_settings)
+    )
     lines: list[tuple[str, ...]] = []
     sources: list[str] = []
     for cell in table.cells:
@@ -313,13 +156,17 @@ def compare_table(published: Published, name: str, records: Sequence[RunRecord])
                     f"{published.slug}/{record.file_name}: {cell.metric} is in {measured.unit}, "
                     f"the published number in {cell.unit}: record it in {cell.unit}"
                 )
-        lines += _measured_lines(cell.row, cell.metric, _cell_text(cell), own, sources)
+        lines += _measured_lines(cell.row, cell.metric, _cell_text(cell), own, sources, stale)
     known = {(cell.row, cell.metric) for cell in table.cells}
-    for row, metric in sorted({(r.variant, m) for r in own for m in r.metrics} - known):
-        lines += _measured_lines(row, metric, "-", own, sources)
+    for row, metric in sorted({(r.variant, m) for r in [*own, *stale] for m in r.metrics} - known):
+        lines += _measured_lines(row, metric, "-", own, sources, stale)
     notes = [f"[{i}] {source}" for i, source in enumerate(sources, 1)]
     if any("(smoke)" in line[3] for line in lines):
         notes.append("smoke: a short run that shows that the chapter works; not a result")
+    if stale:
+        notes.append(f"stale: {len(stale)} runs by an earlier version of the method; they count for nothing")
+    if other:
+        notes.append(f"{len(other)} runs with other settings than most are not counted")
     notes += _published_notes(published, name)
     caption = f"{table.title}: published and measured (mean ± standard deviation over n seeds)"
     return HtmlTable(caption, HEAD, lines, notes=notes)
@@ -373,7 +220,7 @@ def inconsistencies_table(published: Published) -> HtmlTable:
     return HtmlTable("Printed inconsistencies", head, lines, "none found", notes)
 
 
-def claims_table(published: Published, records: Sequence[RunRecord], table: str | None = None) -> HtmlTable:
+def claims_table(published: Published, evidence: Evidence, table: str | None = None) -> HtmlTable:
     """The claims of a paper, whether they hold on its own printed numbers, and their verdicts."""
     lines = []
     words = {True: "holds", False: "does not hold", None: "not printed"}
@@ -382,7 +229,7 @@ def claims_table(published: Published, records: Sequence[RunRecord], table: str 
             printed = words[holds_as_printed(claim, published)]
             lines += [
                 (claim.text, claim.where, printed, v.answer, v.effect, v.judged_on)
-                for v in judge(claim, records)
+                for v in judge(claim, evidence.counted, evidence.stale)
             ]
     head = ("claim", "place", "in print", "verdict", "effect and 95 % interval", "judged on")
     return HtmlTable("Claims and verdicts", head, lines, empty="the paper claims nothing about this table")
@@ -399,25 +246,29 @@ def compare(slug: str, table: str | None = None, root: Path | None = None) -> Pa
     published = read_published(slug, root)
     if table is not None and table not in published.tables:
         raise nearest(table, published.tables, f"table of {slug}:")
-    records = read_records(slug, root)
+    evidence = sort_out(read_records(slug, root), root)
     names = [table] if table else list(published.tables)
-    shown = [compare_table(published, name, records) for name in names]
+    shown = [compare_table(published, name, evidence) for name in names]
     if any(table in (None, claim.table) for claim in published.claims):
-        shown.append(claims_table(published, records, table))
+        shown.append(claims_table(published, evidence, table))
     return Page(shown)
 
 
 def _system_section(published: Published, root: Path | None) -> Section:
     """A system: what ran in sight, what did not folded away; a system with no run is folded as a whole."""
-    records = read_records(published.slug, root)
-    measured = {record.table for record in records}
+    evidence = sort_out(read_records(published.slug, root), root)
+    measured = {record.table for record in (*evidence.counted, *evidence.stale)}
     ran = [name for name in published.tables if name in measured]
     idle = [name for name in published.tables if name not in measured]
     prefix = f"{published.slug}: "
-    parts: list[HtmlTable | Section] = [compare_table(published, name, records) for name in ran]
-    answers = [verdict.answer for claim in published.claims for verdict in judge(claim, records)]
+    parts: list[HtmlTable | Section] = [compare_table(published, name, evidence) for name in ran]
+    answers = [
+        verdict.answer
+        for claim in published.claims
+        for verdict in judge(claim, evidence.counted, evidence.stale)
+    ]
     if published.claims:
-        parts.append(claims_table(published, records))
+        parts.append(claims_table(published, evidence))
     parts = [replace(t, caption=prefix + t.caption) if isinstance(t, HtmlTable) else t for t in parts]
     if idle:
         tables = [published_table(published, name) for name in idle]
@@ -456,20 +307,42 @@ def status_page(root: Path | None = None) -> Page:
         when = found["papermill"]["start_time"][:16].replace("T", " ")
         lines.append((chapter.title, when, f"{found['hands_seconds']:.0f} s"))
     build = HtmlTable("Chapters executed for this build", ("chapter", "started (UTC)", "took"), lines)
-    head = ("system", "table", "row", "data set", "profile", "seed", "made (UTC)", "took", "on", "commit")
-    runs = [
-        (
-            r.slug,
-            r.table,
-            r.variant,
-            f"{r.dataset} {r.dataset_version}",
-            "smoke (not a result)" if r.profile == "smoke" else r.profile,
-            str(r.seed),
-            f"{r.created:%Y-%m-%d %H:%M}",
-            f"{r.wall_time:.1f} s",
-            r.device,
-            r.git_commit[:7] + ("+changes" if r.git_commit.endswith("+changes") else ""),
+    return Page([build, runs_table(read_records(root=root), root)])
+
+
+def runs_table(records: Sequence[RunRecord], root: Path) -> HtmlTable:
+    """One line for all seeds of a row that ran on one machine by one commit."""
+    stale = set(map(id, sort_out(records, root).stale))
+    lines: dict[tuple[str, ...], list[RunRecord]] = {}
+    for r in records:
+        profile = "smoke (not a result)" if r.profile == "smoke" else r.profile
+        commit = r.git_commit[:7] + ("+changes" if r.git_commit.endswith("+changes") else "")
+        versions = ", ".join(
+            f"{name} {r.libraries[name]}" for name in ("python", "torch") if name in r.libraries
         )
-        for r in read_records(root=root)
-    ]
-    return Page([build, HtmlTable("Run records", head, runs, empty="no run recorded yet")])
+        key = (r.slug, r.table, r.variant, f"{r.dataset} {r.dataset_version}")
+        key += (profile + (" (stale)" if id(r) in stale else ""), r.device, versions, commit)
+        lines.setdefault(key, []).append(r)
+    rows = []
+    for (*names, device, versions, commit), found in lines.items():
+        seeds = sorted({r.seed for r in found})
+        text = (
+            ", ".join(map(str, seeds)) if len(seeds) < 6 else f"{len(seeds)} from {seeds[0]} to {seeds[-1]}"
+        )
+        took = f"{median(r.wall_time for r in found):.1f} s"
+        made = f"{max(r.created for r in found):%Y-%m-%d %H:%M}"
+        rows.append((*names, text, made, took, device, versions, commit))
+    head = ("system", "table", "row", "data set", "profile", "seeds", "made (UTC)", "took")
+    head += ("on", "versions", "commit")
+    notes = ["took: median of the seeds; made: the last of them"] if rows else []
+    return HtmlTable("Run records", head, rows, empty="no run recorded yet", notes=notes)
+
+
+def claims_page(slug: str | None, root: Path) -> str:
+    """What `hands claims` prints.
+
+    Raises:
+        ProjectError: nothing is published for the slug, or a record is damaged.
+    """
+    found = read_all_published(root) if slug is None else [read_published(slug, root)]
+    return claims_text(found, {p.slug: sort_out(read_records(p.slug, root), root) for p in found})

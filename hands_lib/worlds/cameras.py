@@ -28,14 +28,17 @@ def camera_ring(
     if num < 1 or size < 8:
         raise ValueError(f"a ring has at least 1 camera of 8 pixels, not {num} of {size}")
     azimuth = phase + 2 * math.pi * torch.arange(num, dtype=torch.float64) / num
-    elevation = torch.deg2rad(torch.tensor([_ELEVATIONS[n % len(_ELEVATIONS)] for n in range(num)], dtype=torch.float64))
+    elevation = torch.deg2rad(
+        torch.tensor([_ELEVATIONS[n % len(_ELEVATIONS)] for n in range(num)], dtype=torch.float64)
+    )
     towards = torch.stack(
         [azimuth.sin() * elevation.cos(), elevation.sin(), azimuth.cos() * elevation.cos()], dim=-1
     )
     position = distance * towards
     forward = -towards
     right = torch.nn.functional.normalize(
-        torch.linalg.cross(forward, torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64).expand_as(forward)), dim=-1
+        torch.linalg.cross(forward, torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64).expand_as(forward)),
+        dim=-1,
     )
     rotation = torch.stack([right, torch.linalg.cross(forward, right), forward], dim=-2)
     pose = torch.eye(4, dtype=torch.float64).repeat(num, 1, 1)
@@ -47,9 +50,11 @@ def camera_ring(
 
 
 def cropped(camera: Camera, points: Float[Tensor, "point 3"], size: int, margin: float = 1.25) -> Camera:
-    """The cameras (one batch dimension) of which the image is the square about the points' box, `margin` times as large, scaled to `size`.
+    """The cameras (one batch dimension) of which the image is the square about the points' box, `margin`
+    times as large, scaled to `size`.
 
-    The calibration follows: f' = s f and c' = s (c + 1/2 - corner) - 1/2, with pixel centres at whole numbers.
+    The calibration follows: f' = s f and c' = s (c + 1/2 - corner) - 1/2, with pixel centres at whole
+    numbers.
     """
     num = len(camera.intrinsics)
     pixels = camera.project(points.expand(num, *points.shape))
@@ -86,7 +91,8 @@ def view_pairs(
 def occlusion_mask(
     height: int, width: int, ratio: float, measure: str = "side"
 ) -> Float[Tensor, "{height} {width}"]:
-    """0 in the central square that VA-NeRF's robustness test (Table 3) blanks in the input image, 1 elsewhere.
+    """0 in the central square that VA-NeRF's robustness test (Table 3) blanks in the input image, 1
+    elsewhere.
 
     ratio     of the image's size. The paper does not say of what exactly:
     measure   "side": the square's side is this part of the shorter side; "area": its area of the image's

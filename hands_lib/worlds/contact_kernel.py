@@ -1,8 +1,8 @@
 """Do two closed surfaces meet, and how far may one move before they do? Compiled with Numba.
 
-Two closed surfaces without a common point are disjoint, or one lies inside the other. They have a common point
-exactly if an edge of one meets a face of the other. `crossings` tries every edge against every face, both ways, in
-float64; a touch, or rounding that cannot be told from one, counts as a meeting.
+Two closed surfaces without a common point are disjoint, or one lies inside the other. They have a common
+point exactly if an edge of one meets a face of the other. `crossings` tries every edge against every face,
+both ways, in float64; a touch, or rounding that cannot be told from one, counts as a meeting.
 """
 
 import numpy as np
@@ -105,8 +105,8 @@ def crossings(start, stop, right, left, right_faces, left_faces, part, right_hit
                 place += 1
                 its = left_boxes[other]
                 if (
-                    its[0] > box[3] or its[3] < box[0] or its[4] < box[1] or its[2] > box[5] or its[5] < box[2]
-                    or (right_hit[pair, part[face]] and left_hit[pair, part[other]])
+                    its[0] > box[3] or its[3] < box[0] or its[4] < box[1] or its[2] > box[5] or its[5] <
+                    box[2] or (right_hit[pair, part[face]] and left_hit[pair, part[other]])
                 ):  # fmt: skip
                     continue
                 p = row(left[pair], left_faces[other, 0])
@@ -129,7 +129,10 @@ def _height_map(vertices, faces, origin, cell, map, sign):
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
         if area == 0.0:
             continue
-        left, right = max(np.ceil(min(ax, min(bx, cx))), 0.0), min(np.floor(max(ax, max(bx, cx))), columns - 1.0)
+        left, right = (
+            max(np.ceil(min(ax, min(bx, cx))), 0.0),
+            min(np.floor(max(ax, max(bx, cx))), columns - 1.0),
+        )
         top, bottom = max(np.ceil(min(ay, min(by, cy))), 0.0), min(np.floor(max(ay, max(by, cy))), rows - 1.0)
         for v in range(int(top), int(bottom) + 1):
             for u in range(int(left), int(right) + 1):
@@ -144,9 +147,9 @@ def _height_map(vertices, faces, origin, cell, map, sign):
 def sweep(start, stop, right, left, right_faces, left_faces, cell, room):
     """How far each left hand may move along +z until it meets the right hand, coming from far below.
 
-    Both hands (B, V, 3) as seen along the sweep; heights are compared on a grid of `cell`, so the result may be
-    too large by a fraction of a cell times the slope of the surfaces. Writes room (B,): negative where it must go
-    back, infinite where it would pass.
+    Both hands (B, V, 3) as seen along the sweep; heights are compared on a grid of `cell`, so the result may
+    be too large by a fraction of a cell times the slope of the surfaces. Writes room (B,): negative where it
+    must go back, infinite where it would pass.
     """
     for pair in range(start, stop):
         low, high = np.empty(2), np.empty(2)

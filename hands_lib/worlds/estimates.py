@@ -3,10 +3,11 @@
 Units   metres, radians
 Frames  those of the given poses
 
-The error of a hand is a fixed mixture of five kinds, drawn anew for every hand and then scaled as a whole until the mean
-joint error is what was asked for: a turn of the wrist, a shift of the whole hand, a common bend of each finger, an own
-error of every joint, and wrong bone lengths. In a real estimator the errors of one finger's joints go together (the
-finger was seen too straight), which is why independent noise alone makes collisions look easier than they are.
+The error of a hand is a fixed mixture of five kinds, drawn anew for every hand and then scaled as a whole
+until the mean joint error is what was asked for: a turn of the wrist, a shift of the whole hand, a common
+bend of each finger, an own error of every joint, and wrong bone lengths. In a real estimator the errors of
+one finger's joints go together (the finger was seen too straight), which is why independent noise alone makes
+collisions look easier than they are.
 """
 
 from dataclasses import dataclass, replace
@@ -39,7 +40,8 @@ class ErrorMixture:
 def mean_joint_error(
     estimate: HandPose, truth: HandPose, root_aligned: bool = False
 ) -> Float[Tensor, "*batch"]:
-    """Mean distance of the 21 joints of each hand, metres; `root_aligned` after moving the wrists together."""
+    """Mean distance of the 21 joints of each hand, metres; `root_aligned` after moving the wrists
+    together."""
     error = forward_kinematics(estimate).joints - forward_kinematics(truth).joints
     if root_aligned:
         error = error - error[..., :1, :]
@@ -57,8 +59,8 @@ def perturb(
 
     root_aligned  measures that error after moving the wrists together, as many evaluations do
 
-    Angles stay within the default limits of the joints. Raises ValueError for a negative or unreachable error (more
-    than about 0.2 m without a shift).
+    Angles stay within the default limits of the joints. Raises ValueError for a negative or unreachable error
+    (more than about 0.2 m without a shift).
     """
     if not mpjpe >= 0:
         raise ValueError(f"a mean joint error is not negative, but {mpjpe} m was asked for")

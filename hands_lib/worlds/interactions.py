@@ -2,20 +2,21 @@
 
 Chapter  book/foundations/two_hand_world.md
 Units    metres, radians; degrees in the tables of key poses
-Frames   world: y up. A pair is designed with the right hand on the side of -x, its palm towards +x, and the left hand
-         as its mirror image; then it is turned as a whole and its bounding box is centred at the origin.
-         `HandPose` knows right hands only: index 0 of a pair is the right hand in the world, index 1 the left hand
-         in the world MIRRORED at x = 0 (`pair_joints` and `pair_surfaces` mirror it back)
+Frames   world: y up. A pair is designed with the right hand on the side of -x, its palm towards +x, and the
+         left hand as its mirror image; then it is turned as a whole and its bounding box is centred at the
+         origin. `HandPose` knows right hands only: index 0 of a pair is the right hand in the world, index 1
+         the left hand in the world MIRRORED at x = 0 (`pair_joints` and `pair_surfaces` mirror it back)
 
 How a pair comes to touch:
 
-1. Sweep. The left hand comes from far along a direction until the surfaces are a given small gap apart. Height maps
-   of both hands along that direction give the distance in one step.
-2. Closing. Where the interaction asks for it, the fingers of one hand, then of the other, bend towards their closed
-   pose, each until it would meet the other hand.
-3. Acceptance. A pair that should touch is kept only if it does (less than `CONTACT`), and any pair only if no edge of a hand meets a face of the other and no vertex lies inside it: together,
-   for closed surfaces, this says that they have no common point. It is evaluated on the float32 vertices of the
-   refined surface, which are those that the labels contain. Fingers of the same hand may touch each other.
+1. Sweep. The left hand comes from far along a direction until the surfaces are a given small gap apart.
+   Height maps of both hands along that direction give the distance in one step.
+2. Closing. Where the interaction asks for it, the fingers of one hand, then of the other, bend towards their
+   closed pose, each until it would meet the other hand.
+3. Acceptance. A pair that should touch is kept only if it does (less than `CONTACT`), and any pair only if no
+   edge of a hand meets a face of the other and no vertex lies inside it: together, for closed surfaces, this
+   says that they have no common point. It is evaluated on the float32 vertices of the refined surface, which
+   are those that the labels contain. Fingers of the same hand may touch each other.
 """
 
 from dataclasses import dataclass, replace
@@ -34,14 +35,21 @@ from hands_lib.geometry.rotations import (
     rotation_about_y,
     rotation_about_z,
 )
-from hands_lib.hand.kinematics import DEFAULT_LIMITS, clamp_to_limits, forward_kinematics, mirror, rest_bone_lengths
+from hands_lib.hand.kinematics import (
+    DEFAULT_LIMITS,
+    clamp_to_limits,
+    forward_kinematics,
+    mirror,
+    rest_bone_lengths,
+)
 from hands_lib.hand.skeleton import DIGITS, JOINTS
 from hands_lib.hand.surface import HandShape, hand_surface, surface_topology
 from hands_lib.structures import HandPose, Mesh, TensorFields
 from hands_lib.worlds import contact_kernel
 from hands_lib.worlds.identities import Identities
 
-# Key poses: a row per digit, thumb to little finger: base flexion, base abduction, middle and end flexion, degrees.
+# Key poses: a row per digit, thumb to little finger: base flexion, base abduction, middle and end flexion,
+# degrees.
 _FIST_FINGERS = ((76, 4, 96, 58), (80, 0, 100, 60), (80, -3, 98, 58), (78, -6, 92, 55))
 _STRAIGHT = ((2, 2, 4, 3), (1, 0, 4, 3), (2, -2, 4, 3), (2, -4, 5, 4))
 
@@ -73,12 +81,14 @@ KEY_POSES: dict[str, tuple[tuple[float, ...], ...]] = {
     "round": ((28, 8, 18, 20), (48, 2, 45, 25), (50, 0, 46, 25), (51, -1, 46, 25), (52, -3, 45, 25)),
     "interlaced": ((-16, -18, 6, 6), (6, 22, 5, 3), (5, 6, 5, 3), (5, -6, 5, 3), (7, -28, 5, 3)),
     "interlaced_low": ((26, -8, 24, 20), (6, 22, 5, 3), (5, 6, 5, 3), (5, -6, 5, 3), (7, -28, 5, 3)),
-    "interlaced_closed": ((20, 5, 30, 20), (72, 22, 70, 35), (72, 6, 72, 35), (72, -6, 72, 35), (72, -28, 68, 35)),
+    "interlaced_closed": (
+        (20, 5, 30, 20), (72, 22, 70, 35), (72, 6, 72, 35), (72, -6, 72, 35), (72, -28, 68, 35),
+    ),
     "wrapped": ((38, 0, 32, 30), (62, 3, 66, 38), (64, 0, 68, 38), (64, -2, 68, 38), (64, -4, 66, 38)),
 }  # fmt: skip
 _LETTERS = (
-    "flat", "open", "spread", "relaxed", "fist", "thumb_out", "point", "victory", "three", "four", "ring_of_two",
-    "horns", "little", "corner", "telephone", "claw", "round",
+    "flat", "open", "spread", "relaxed", "fist", "thumb_out", "point", "victory", "three", "four",
+    "ring_of_two", "horns", "little", "corner", "telephone", "claw", "round",
 )  # fmt: skip
 
 
@@ -108,8 +118,8 @@ class Interaction:
     first: _Hand
     second: _Hand
     offset: tuple[float, float] = (0.0, 0.0)
-    """Of the second hand's anchor across the sweep, up and to the little finger's side, metres on a hand of the rest
-    size (so are the others)."""
+    """Of the second hand's anchor across the sweep, up and to the little finger's side, metres on a hand of
+    the rest size (so are the others)."""
     scatter: float = 0.006
     """Standard deviation of that offset, metres."""
     gap: tuple[float, float] = (0.0002, 0.0009)
@@ -119,9 +129,11 @@ class Interaction:
     alternate: bool = False
     """Whether the offset to the side may have either sign."""
     overlap: float | None = None
-    """Least distance along the sweep by which the hands' middle fingers must have passed each other, metres."""
+    """Least distance along the sweep by which the hands' middle fingers must have passed each other,
+    metres."""
     search: float = 0.0
-    """The offset to the side may change by this much, metres: the one is taken that lets the hands come closest."""
+    """The offset to the side may change by this much, metres: the one is taken that lets the hands come
+    closest."""
 
 
 _PALM = ("wrist", "index_1", "middle_1", "ring_1", "little_1")
@@ -134,9 +146,10 @@ INTERACTIONS: dict[str, Interaction] = {
         scatter=0.004, jitter=2.0,
     ),
     "interlocked": Interaction(
-        _Hand(("interlaced",), ("middle_2", "ring_2"), (44.0, 6.0), (0.0, 1.5), (0.0, 1.5), closed="interlaced_closed"),
-        _Hand(("interlaced_low",), ("middle_2", "ring_2"), (44.0, 6.0), (0.0, 1.5), (0.0, 1.5), closed="interlaced_closed"),
-        offset=(0.0, 0.0225), scatter=0.0008, jitter=0.8, alternate=True, search=0.005, overlap=0.02,
+        _Hand(("interlaced",), ("middle_2", "ring_2"), (44.0, 6.0), (0.0, 1.5), (0.0, 1.5),
+        closed="interlaced_closed"), _Hand(("interlaced_low",), ("middle_2", "ring_2"), (44.0, 6.0), (0.0,
+        1.5), (0.0, 1.5), closed="interlaced_closed"), offset=(0.0, 0.0225), scatter=0.0008, jitter=0.8,
+        alternate=True, search=0.005, overlap=0.02,
     ),
     "clasp": Interaction(
         _Hand(("relaxed", "open"), _PALM, (0.0, 6.0), (42.0, 10.0), (0.0, 6.0), closed="wrapped"),
@@ -244,14 +257,17 @@ def meeting_parts(vertices: Float[Tensor, "pair 2 vertex 3"]) -> Bool[Tensor, "p
     right_hits, left_hits = (hits[:, hand].contiguous().numpy() for hand in (0, 1))
 
     def search(start: int, stop: int) -> None:
-        contact_kernel.crossings(start, stop, right, left, right_faces, left_faces, part, right_hits, left_hits)
+        contact_kernel.crossings(
+            start, stop, right, left, right_faces, left_faces, part, right_hits, left_hits
+        )
 
     for_ranges(search, len(vertices), grain=4)
     return torch.from_numpy(np.stack([right_hits, left_hits], axis=1))
 
 
 def intersecting(vertices: Float[Tensor, "pair 2 vertex 3"]) -> Bool[Tensor, " pair"]:
-    """Whether the two closed surfaces of each pair have a point in common, by the test of this module's header."""
+    """Whether the two closed surfaces of each pair have a point in common, by the test of this module's
+    header."""
     result = meeting_parts(vertices).flatten(1).any(dim=1)
     right_faces, left_faces = pair_faces()
     for own, other, faces in ((0, 1, left_faces), (1, 0, right_faces)):
@@ -278,10 +294,11 @@ def sample_pairs(
     interactions: tuple[str, ...] = tuple(INTERACTIONS),
     max_rounds: int = 100,
 ) -> tuple[TwoHandPairs, SamplingReport]:
-    """`num` accepted pairs; interactions take turns, identities are drawn (again for a pair that keeps failing).
+    """`num` accepted pairs; interactions take turns, identities are drawn (again for a pair that keeps
+    failing).
 
-    Raises ValueError for an unknown interaction, and RuntimeError where after `max_rounds` rounds of drawing some
-    pair still was not accepted.
+    Raises ValueError for an unknown interaction, and RuntimeError where after `max_rounds` rounds of drawing
+    some pair still was not accepted.
     """
     unknown = [name for name in interactions if name not in INTERACTIONS]
     if unknown or not interactions:
@@ -328,8 +345,8 @@ def sample_pairs(
 def approach(
     kind: Interaction, people: Identities, generator: torch.Generator
 ) -> tuple[HandPose, Float[Tensor, "pair 2 5 3 3"]]:
-    """For every person two hands that face each other, the left one far away along the sweep (+x); and the angles
-    towards which their fingers close."""
+    """For every person two hands that face each other, the left one far away along the sweep (+x); and the
+    angles towards which their fingers close."""
     num = len(people.skin)
     swap = torch.rand(num, generator=generator) < 0.5
     roles = (kind.first, kind.second)
@@ -344,7 +361,8 @@ def approach(
         torch.stack(v, dim=1)[torch.arange(num)[:, None], sides] for v in (opened, closed, turned)
     )
     pose = clamp_to_limits(
-        HandPose(torch.zeros(num, 2, 3), turned, people.palm_angles, opened, people.bone_lengths), DEFAULT_LIMITS
+        HandPose(torch.zeros(num, 2, 3), turned, people.palm_angles, opened, people.bone_lengths),
+        DEFAULT_LIMITS,
     )
     closed = clamp_to_limits(replace(pose, joint_angles=closed), DEFAULT_LIMITS).joint_angles
 
@@ -382,7 +400,8 @@ def _draw(
         touched &= right - left > kind.overlap * _sizes(people)
     if kind.first.closed or kind.second.closed:
         pose = _close(pose, closed, people.shape)
-        # Fingers may have bent away from what they touched: unless they hold each other, the hands come closer.
+        # Fingers may have bent away from what they touched: unless they hold each other, the hands come
+        # closer.
         room = sweep_room(pair_surfaces(pose, people.shape))
         loose = room.isfinite() & (room > gap)
         root = pose.root_translation.clone()
@@ -410,7 +429,8 @@ def _closest(pose: HandPose, shape: HandShape, search: Float[Tensor, " pair"]) -
 
 
 def _angles(poses: tuple[str, ...], num: int, jitter: float, generator: torch.Generator) -> Tensor:
-    """Joint angles: a key pose, in a third of the cases a mixture of two, each angle with its own deviation."""
+    """Joint angles: a key pose, in a third of the cases a mixture of two, each angle with its own
+    deviation."""
     tables = torch.deg2rad(torch.tensor([KEY_POSES[name] for name in poses]))
     first, second = torch.randint(len(poses), (2, num), generator=generator)
     share = torch.rand(num, generator=generator)
@@ -480,8 +500,8 @@ def sweep_room(vertices: Float[Tensor, "pair 2 vertex 3"]) -> Float[Tensor, " pa
 def _close(pose: HandPose, closed: Float[Tensor, "pair 2 5 3 3"], shape: HandShape) -> HandPose:
     """Bends the digits towards `closed`, hand after hand, each until the next step would meet the other hand.
 
-    While one hand closes, the other stands still: every step is free of contact for the digits that keep it, and
-    the others return to where they were, which was free as well.
+    While one hand closes, the other stands still: every step is free of contact for the digits that keep it,
+    and the others return to where they were, which was free as well.
     """
     opened = pose.joint_angles
     share = torch.zeros(*opened.shape[:3])  # pair, hand, digit
@@ -499,12 +519,14 @@ def _close(pose: HandPose, closed: Float[Tensor, "pair 2 5 3 3"], shape: HandSha
 
 
 def turned_as_a_whole(pose: HandPose, shape: HandShape, generator: torch.Generator) -> HandPose:
-    """Every pair turned, with its bounding box about the origin. A motion (shape of one pair, poses of many) moves and
-    turns as one."""
+    """Every pair turned, with its bounding box about the origin. A motion (shape of one pair, poses of many)
+    moves and turns as one."""
     moving = shape.palm_width.shape[0] == 1 and len(pose.root_translation) > 1
     num = 1 if moving else len(pose.root_translation)
     yaw = 2 * torch.pi * torch.rand(num, generator=generator)
-    tilt = torch.deg2rad(15 * torch.randn(num, 3, generator=generator).clamp(-2, 2)) * torch.tensor([1.0, 0, 1])
+    tilt = torch.deg2rad(15 * torch.randn(num, 3, generator=generator).clamp(-2, 2)) * torch.tensor(
+        [1.0, 0, 1]
+    )
     rotation = axis_angle_to_matrix(tilt) @ rotation_about_y(yaw)
     mirrored = rotation * _MIRROR[:, None] * _MIRROR
     both = torch.stack([rotation, mirrored], dim=1)

@@ -1,14 +1,16 @@
 """Pictures of hands: texture, soft shadows, highlights, backgrounds.
 
 Chapter  book/foundations/two_hand_world.md
-Units    metres, pixels; colours are linear RGB until the last step, which gives 8-bit sRGB-like values (gamma 2.2)
+Units    metres, pixels; colours are linear RGB until the last step, which gives 8-bit sRGB-like values (gamma
+         2.2)
 Frames   world: y up; cameras as OpenCV's
 
-Light arrives from all around: a soft key light, a rim light and the surroundings. For each of some fifty directions a
-height map of the scene says which vertices it reaches, so shadows are soft and corners between fingers dark (ambient
-occlusion). All of it belongs to the moment, not to the camera: every view of a moment shares it. Skin scatters red light
-farther than blue: each colour reaches a little past the terminator. Diffuse light is interpolated between the vertices,
-highlights and texture are evaluated at every sample of a pixel.
+Light arrives from all around: a soft key light, a rim light and the surroundings. For each of some fifty
+directions a height map of the scene says which vertices it reaches, so shadows are soft and corners between
+fingers dark (ambient occlusion). All of it belongs to the moment, not to the camera: every view of a moment
+shares it. Skin scatters red light farther than blue: each colour reaches a little past the terminator.
+Diffuse light is interpolated between the vertices, highlights and texture are evaluated at every sample of a
+pixel.
 
 Not differentiable. Everything about the hands that a label needs comes from the same rasterised faces.
 """
@@ -93,9 +95,14 @@ STUDIO_LIGHT = Lighting(
 
 
 def forearm(
-    hand: Float[Tensor, "vertex 3"], direction: Float[Tensor, "3"], left: bool, sleeve: float, length: float = 0.2
+    hand: Float[Tensor, "vertex 3"],
+    direction: Float[Tensor, "3"],
+    left: bool,
+    sleeve: float,
+    length: float = 0.2,
 ) -> Mesh:
-    """Skin from the wrist's ring towards `direction` (unit, world), then, where `sleeve` >= 0, a cuff and cloth.
+    """Skin from the wrist's ring towards `direction` (unit, world), then, where `sleeve` >= 0, a cuff and
+    cloth.
 
     Only for pictures: an arm is part of no label but what it hides. `_arm_plan` says which faces are cloth.
     """
@@ -205,7 +212,8 @@ def _fibonacci(num: int) -> Float[np.ndarray, "num 3"]:
 
 
 def _light_directions(lighting: Lighting) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Directions, their weights (radiance times solid angle over pi), and which of them make up the key light."""
+    """Directions, their weights (radiance times solid angle over pi), and which of them make up the key
+    light."""
     around = _fibonacci(_DIRECTIONS)
     up = (around[:, 1:2] + 1) / 2
     weights = (lighting.ground.numpy() * (1 - up) + lighting.sky.numpy() * up) * (4 / _DIRECTIONS)
@@ -240,12 +248,27 @@ def light_scene(
     vertices = vertices - centre
     radius = float(np.linalg.norm(vertices, axis=1).max()) * 1.02
     num = len(vertices)
-    lit, visible = np.empty((len(directions), num, 3), np.float32), np.empty((len(directions), num), np.float32)
+    lit, visible = (
+        np.empty((len(directions), num, 3), np.float32),
+        np.empty((len(directions), num), np.float32),
+    )
     normals, faces, wraps = scene.normals.numpy(), scene.faces.numpy(), np.array(_WRAPS)
 
     def work(start: int, stop: int) -> None:
         shading_kernel.light_vertices(
-            start, stop, vertices, normals, faces, bases, radius, _RESOLUTION, _BIAS, weights, wraps, lit, visible
+            start,
+            stop,
+            vertices,
+            normals,
+            faces,
+            bases,
+            radius,
+            _RESOLUTION,
+            _BIAS,
+            weights,
+            wraps,
+            lit,
+            visible,
         )
 
     for_ranges(work, len(directions), grain=4)
@@ -272,7 +295,9 @@ def surroundings(
         tint = 1 + 0.25 * (draw[0, 1:4] - 0.5)
         return (tone * tint * (1 + 0.35 * np.sin(elevation))[..., None]).astype(np.float32)
     if kind == "studio":
-        image = (0.006 + 0.012 * np.exp(-((elevation - 0.1) ** 2) / 0.4))[..., None] * np.array([0.8, 1.0, 1.06])
+        image = (0.006 + 0.012 * np.exp(-((elevation - 0.1) ** 2) / 0.4))[..., None] * np.array(
+            [0.8, 1.0, 1.06]
+        )
         for lamp in draw[:120]:
             where = (lamp[0] - 0.5) * 2 * np.pi, (lamp[1] - 0.45) * 2.4
             rows, columns = _window(where, 0.35, image)
@@ -311,7 +336,10 @@ def _window(where: tuple[float, float], reach: float, image: np.ndarray) -> tupl
     """Rows and columns of the surroundings within `reach` radians of a direction (azimuth, elevation)."""
     height, width = image.shape[:2]
     row, rows = (0.5 - where[1] / np.pi) * (height - 1), reach / np.pi * height + 1
-    column, columns = (where[0] / (2 * np.pi) + 0.5) * width, min(reach / (2 * np.pi) * width + 1, width / 2 - 1)
+    column, columns = (
+        (where[0] / (2 * np.pi) + 0.5) * width,
+        min(reach / (2 * np.pi) * width + 1, width / 2 - 1),
+    )
     low, high = max(int(row - rows), 0), min(int(row + rows) + 2, height)
     around = np.arange(int(column - columns), int(column + columns) + 2) % width
     return np.arange(low, max(high, low))[:, None], around[None]
@@ -336,7 +364,8 @@ def render(
     seed: int = 0,
     samples: int = SAMPLES,
 ) -> tuple[UInt8[Tensor, "view height width 3"], Int[Tensor, "view height width"]]:
-    """Pictures of all cameras (one batch dimension), and the scene's face at every pixel's centre, -1 for none.
+    """Pictures of all cameras (one batch dimension), and the scene's face at every pixel's centre, -1 for
+    none.
 
     environment  `surroundings`; black by default
     grain        deviation of the sensor's noise, grey levels of 255
@@ -365,13 +394,14 @@ def render(
     face = torch.empty(num, camera.height, camera.width, dtype=torch.int16)
     seeds = np.random.Philox(key=seed).random_raw(num).astype(np.uint64)
     arrays = (
-        fine, depths, scene.faces.numpy(), scene.vertices.numpy(), scene.normals.numpy(), scene.texels.numpy(),
+        fine, depths, scene.faces.numpy(), scene.vertices.numpy(), scene.normals.numpy(),
+        scene.texels.numpy(),
     )  # fmt: skip
 
     def work(start: int, stop: int) -> None:
         shading_kernel.render_views(
-            start, stop, samples, *arrays, SUBDIVISION, irradiance, lamps, lamp_colours, visible, eyes.numpy(), rays,
-            environment, 1.0, grain, seeds, image.numpy(), face.numpy(),
+            start, stop, samples, *arrays, SUBDIVISION, irradiance, lamps, lamp_colours, visible,
+            eyes.numpy(), rays, environment, 1.0, grain, seeds, image.numpy(), face.numpy(),
         )  # fmt: skip
 
     for_ranges(work, num, grain=1)

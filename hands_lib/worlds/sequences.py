@@ -3,10 +3,10 @@
 Units   metres, seconds
 Frames  as `interactions`
 
-A motion starts and ends apart and comes to an interaction between. Angles move smoothly between key poses. On the way
-the left hand is held at a distance from the right one that is never less than the sweep (see `interactions`) allows, and
-that follows it smoothly from above; a hand that comes from far away along the sweep cannot have passed through the other
-one. Every frame is tested nevertheless.
+A motion starts and ends apart and comes to an interaction between. Angles move smoothly between key poses. On
+the way the left hand is held at a distance from the right one that is never less than the sweep (see
+`interactions`) allows, and that follows it smoothly from above; a hand that comes from far away along the
+sweep cannot have passed through the other one. Every frame is tested nevertheless.
 """
 
 from dataclasses import replace
@@ -39,8 +39,8 @@ def sample_sequence(
 ) -> HandPose:
     """Poses (frame, 2) of one motion of one person; see `interactions` for the left hand.
 
-    Raises ValueError for an unknown interaction or less than two frames, RuntimeError where no attempt was free of
-    intersections.
+    Raises ValueError for an unknown interaction or less than two frames, RuntimeError where no attempt was
+    free of intersections.
     """
     if interaction not in INTERACTIONS:
         raise ValueError(f"unknown interaction {interaction!r}; known are {', '.join(INTERACTIONS)}")

@@ -1,7 +1,7 @@
 """The loops of the renderer: light that reaches the vertices, colours of the pixels. Compiled with Numba.
 
-Pixels are sampled on a grid of n x n points, n odd, of which the middle one is the pixel's centre; visibility comes from
-`geometry.kernels.zbuffer`, the project's rasteriser.
+Pixels are sampled on a grid of n x n points, n odd, of which the middle one is the pixel's centre; visibility
+comes from `geometry.kernels.zbuffer`, the project's rasteriser.
 """
 
 import numpy as np
@@ -14,11 +14,12 @@ from hands_lib.geometry.kernels.zbuffer import z_buffer
 def light_vertices(
     start, stop, vertices, normals, faces, bases, radius, resolution, bias, weights, wraps, lit, visible
 ):
-    """Irradiance of the vertices start..stop directions: adds to nothing shared, one slice for each direction.
+    """Irradiance of the vertices start..stop directions: adds to nothing shared, one slice for each
+    direction.
 
     vertices, normals (V, 3), about the origin within `radius`; bases (D, 3, 3), rows: two axes across and the
-    direction towards the light. weights (D, 3): radiance times solid angle. wraps (3,): how far each colour reaches
-    past the terminator. Writes lit (D, V, 3) and visible (D, V).
+    direction towards the light. weights (D, 3): radiance times solid angle. wraps (3,): how far each colour
+    reaches past the terminator. Writes lit (D, V, 3) and visible (D, V).
     """
     num = len(vertices)
     x, y, z = np.empty(num), np.empty(num), np.empty(num)
@@ -78,20 +79,22 @@ def _noise(key):
     key = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
     key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.float32((key ^ (key >> np.uint64(31))) >> np.uint64(40)) * np.float32(2.0**-24) - np.float32(0.5)
+    return np.float32((key ^ (key >> np.uint64(31))) >> np.uint64(40)) * np.float32(2.0**-24) - np.float32(
+        0.5
+    )
 
 
 @compiled()
 def render_views(
-    start, stop, samples, homogeneous, depths, faces, vertices, normals, texels, subdivision, irradiance, lamps,
-    lamp_colours, lamp_visible, eyes, rays, environment, exposure, grain, seeds, image, face_at,
+    start, stop, samples, homogeneous, depths, faces, vertices, normals, texels, subdivision, irradiance,
+    lamps, lamp_colours, lamp_visible, eyes, rays, environment, exposure, grain, seeds, image, face_at,
 ):  # fmt: skip
     """Pictures and face indices of the views start..stop.
 
-    homogeneous (B, V, 3), depths (B, V): of the sample grid. vertices, normals, irradiance (V, 3); texels (F, T, 4);
-    lamps (L, 3) towards the lamps, lamp_colours (L, 3), lamp_visible (L, V). eyes (B, 3); rays (B, 3, 3): world
-    direction of the pixel (u, v, 1). environment (h, w, 3): what lies behind, by direction. Writes image (B, H, W, 3)
-    and face_at (B, H, W), the face at each pixel's centre or -1.
+    homogeneous (B, V, 3), depths (B, V): of the sample grid. vertices, normals, irradiance (V, 3); texels (F,
+    T, 4); lamps (L, 3) towards the lamps, lamp_colours (L, 3), lamp_visible (L, V). eyes (B, 3); rays (B, 3,
+    3): world direction of the pixel (u, v, 1). environment (h, w, 3): what lies behind, by direction. Writes
+    image (B, H, W, 3) and face_at (B, H, W), the face at each pixel's centre or -1.
     """
     _, height, width = face_at.shape
     fine_height, fine_width = height * samples, width * samples
@@ -103,7 +106,16 @@ def render_views(
     side = subdivision
     for view in range(start, stop):
         z_buffer(
-            0, 1, 1, homogeneous[view : view + 1], depths[view : view + 1], faces, 0.0, face_of, weights, depth
+            0,
+            1,
+            1,
+            homogeneous[view : view + 1],
+            depths[view : view + 1],
+            faces,
+            0.0,
+            face_of,
+            weights,
+            depth,
         )
         ray = rays[view]
         ex, ey, ez = eyes[view]
@@ -154,7 +166,9 @@ def render_views(
                         sheen0, sheen1, sheen2 = 0.0, 0.0, 0.0
                         for lamp in range(len(lamps)):
                             hx, hy, hz = vx + lamps[lamp, 0], vy + lamps[lamp, 1], vz + lamps[lamp, 2]
-                            cosine = (nx * hx + ny * hy + nz * hz) / np.sqrt(hx * hx + hy * hy + hz * hz + 1e-12)
+                            cosine = (nx * hx + ny * hy + nz * hz) / np.sqrt(
+                                hx * hx + hy * hy + hz * hz + 1e-12
+                            )
                             towards = nx * lamps[lamp, 0] + ny * lamps[lamp, 1] + nz * lamps[lamp, 2]
                             if cosine <= 0.0 or towards <= 0.0:
                                 continue
@@ -178,8 +192,11 @@ def render_views(
                             light = wa * irradiance[i, channel] + wb * irradiance[j, channel]
                             light += wc * irradiance[k, channel]
                             sheen = sheen0 if channel == 0 else (sheen1 if channel == 1 else sheen2)
-                            # Where little light arrives directly, some has bounced off skin before: it is redder.
-                            colour[channel] += albedo * light + reflect * sheen + 0.15 * grazing * albedo * light
+                            # Where little light arrives directly, some has bounced off skin before: it is
+                            # redder.
+                            colour[channel] += (
+                                albedo * light + reflect * sheen + 0.15 * grazing * albedo * light
+                            )
                 if empty > 0:
                     dx = ray[0, 0] * u + ray[0, 1] * v + ray[0, 2]
                     dy = ray[1, 0] * u + ray[1, 1] * v + ray[1, 2]
@@ -194,7 +211,8 @@ def render_views(
                         behind = (1 - fr) * (
                             (1 - fc) * environment[r0, c0, channel] + fc * environment[r0, c1, channel]
                         ) + fr * (
-                            (1 - fc) * environment[r0 + 1, c0, channel] + fc * environment[r0 + 1, c1, channel]
+                            (1 - fc) * environment[r0 + 1, c0, channel]
+                            + fc * environment[r0 + 1, c1, channel]
                         )
                         colour[channel] += empty * behind
                 for channel in range(3):
@@ -213,8 +231,8 @@ def render_views(
 def measure_faces(start, stop, homogeneous, depths, faces, values, face_at, depth_at, value_at):
     """Depth and interpolated vertex values at the pixels of the views start..stop whose faces are known.
 
-    The formulas are those of `zbuffer.z_buffer`. values (B, V, C); writes depth_at (B, H, W), infinite where there is
-    no face, and value_at (B, H, W, C), zeros there.
+    The formulas are those of `zbuffer.z_buffer`. values (B, V, C); writes depth_at (B, H, W), infinite where
+    there is no face, and value_at (B, H, W, C), zeros there.
     """
     _, height, width = face_at.shape
     channels = values.shape[2]
@@ -228,13 +246,30 @@ def measure_faces(start, stop, homogeneous, depths, faces, values, face_at, dept
                     continue
                 i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
                 a, b, c = homogeneous[view, i], homogeneous[view, j], homogeneous[view, k]
-                side_a = (b[1] * c[2] - b[2] * c[1]) * u + (b[2] * c[0] - b[0] * c[2]) * v + b[0] * c[1] - b[1] * c[0]
-                side_b = (c[1] * a[2] - c[2] * a[1]) * u + (c[2] * a[0] - c[0] * a[2]) * v + c[0] * a[1] - c[1] * a[0]
-                side_c = (a[1] * b[2] - a[2] * b[1]) * u + (a[2] * b[0] - a[0] * b[2]) * v + a[0] * b[1] - a[1] * b[0]
+                side_a = (
+                    (b[1] * c[2] - b[2] * c[1]) * u
+                    + (b[2] * c[0] - b[0] * c[2]) * v
+                    + b[0] * c[1]
+                    - b[1] * c[0]
+                )
+                side_b = (
+                    (c[1] * a[2] - c[2] * a[1]) * u
+                    + (c[2] * a[0] - c[0] * a[2]) * v
+                    + c[0] * a[1]
+                    - c[1] * a[0]
+                )
+                side_c = (
+                    (a[1] * b[2] - a[2] * b[1]) * u
+                    + (a[2] * b[0] - a[0] * b[2]) * v
+                    + a[0] * b[1]
+                    - a[1] * b[0]
+                )
                 total = side_a + side_b + side_c
                 wa, wb, wc = side_a / total, side_b / total, side_c / total
                 depth_at[view, v, u] = wa * depths[view, i] + wb * depths[view, j] + wc * depths[view, k]
                 for channel in range(channels):
                     value_at[view, v, u, channel] = (
-                        wa * values[view, i, channel] + wb * values[view, j, channel] + wc * values[view, k, channel]
+                        wa * values[view, i, channel]
+                        + wb * values[view, j, channel]
+                        + wc * values[view, k, channel]
                     )

@@ -3,8 +3,8 @@
 Units   millimetres at rest inside; colours are linear RGB
 Frame   hand frame at rest, right hand (a left hand wears the mirror image)
 
-A texture is a triangle of `TEXELS` values on every face, which the renderer interpolates. Neighbouring faces have the
-same values along their common edge, because a value depends on the rest position alone.
+A texture is a triangle of `TEXELS` values on every face, which the renderer interpolates. Neighbouring faces
+have the same values along their common edge, because a value depends on the rest position alone.
 """
 
 from functools import cache
@@ -97,11 +97,14 @@ def _curves() -> tuple[list[Tensor], list[Tensor]]:
     places = _places()
     palm = (places.part < 2) & (places.normal[:, 2] < 0.2)
     back = (places.part == 0) & (places.normal[:, 2] > -0.2)
-    return [places.from_curve(c, palm) for c in _CREASES.values()], [places.from_curve(c, back) for c in _VEINS]
+    return [places.from_curve(c, palm) for c in _CREASES.values()], [
+        places.from_curve(c, back) for c in _VEINS
+    ]
 
 
 def _noise(points: Tensor, cell: float, table: Tensor) -> Tensor:
-    """Smooth noise in [-1, 1] with features of the size `cell`, millimetres; `table` is 32^3 random numbers."""
+    """Smooth noise in [-1, 1] with features of the size `cell`, millimetres; `table` is 32^3 random
+    numbers."""
     scaled = points / cell
     low = scaled.floor()
     share = scaled - low
@@ -133,11 +136,15 @@ def hand_textures(skin: Float[Tensor, "3"], seed: int) -> Float[Tensor, "2 face 
     p, back = places.position, places.back
     palm_side = 1 - back
     colour = skin.expand(len(p), 3).clone()
-    palm_tone = torch.lerp(skin * torch.tensor([1.08, 0.93, 0.93]), torch.tensor([0.52, 0.31, 0.24]), 0.45 * melanin)
+    palm_tone = torch.lerp(
+        skin * torch.tensor([1.08, 0.93, 0.93]), torch.tensor([0.52, 0.31, 0.24]), 0.45 * melanin
+    )
     colour = torch.lerp(colour, palm_tone, (palm_side * 0.9)[:, None])
     # Mottling: large red patches, fine grain.
     blood = 0.55 * _noise(p, 14.0, table) + 0.45 * _noise(p + 7, 6.0, table)
-    colour = colour * (1 + (0.5 + 0.5 * palm_side)[:, None] * blood[:, None] * torch.tensor([0.05, 0.12, 0.11]))
+    colour = colour * (
+        1 + (0.5 + 0.5 * palm_side)[:, None] * blood[:, None] * torch.tensor([0.05, 0.12, 0.11])
+    )
     grain = _noise(p, 1.7, table) * 0.6 + _noise(p + 3, 0.9, table) * 0.4
     colour = colour * (1 + 0.06 * grain)[:, None]
     along, knuckles = places.along, places.knuckles
@@ -212,7 +219,9 @@ def hand_textures(skin: Float[Tensor, "3"], seed: int) -> Float[Tensor, "2 face 
         at = torch.randint(len(p), (14,), generator=generator)
         near = torch.cdist(p, p[at]) + 0.5 * wobble[:, None]
         speckle = (torch.sigmoid((0.5 + 0.9 * spots - near) / 0.2) * (spots > 0.55)).amax(dim=1) * back
-        own_colour = torch.lerp(own_colour, own_colour * torch.tensor([0.45, 0.38, 0.34]), 0.8 * speckle[:, None])
+        own_colour = torch.lerp(
+            own_colour, own_colour * torch.tensor([0.45, 0.38, 0.34]), 0.8 * speckle[:, None]
+        )
         if draw[2 + side] < 0.25:
             finger = 3 + int(draw[4 + side] < 0.7)  # middle or ring finger
             band = (places.part == finger) * torch.sigmoid((1.6 - (along - 23.5).abs()) / 0.15)

@@ -4,14 +4,14 @@ Chapter  book/foundations/two_hand_world.md
 Units    metres, pixels
 Frames   world: y up, the pair's bounding box about the origin; cameras as OpenCV's
 
-Splits are made of different people, and the kinds in `TEST_ONLY` are seen in the test split alone. A frame is a moment
-of one pair seen by a ring of cameras, each picture cut to the hands as is usual (`cameras.cropped`).
+Splits are made of different people, and the kinds in `TEST_ONLY` are seen in the test split alone. A frame is
+a moment of one pair seen by a ring of cameras, each picture cut to the hands as is usual (`cameras.cropped`).
 
-On disk a split is a folder of shards, one safetensors file for a few frames, which is mapped into memory and read where
-asked. A shard is a function of settings and number alone: the same seed gives the same bytes (on one kind of machine:
-libraries may round differently elsewhere). It is written under another name and renamed when complete, and a lock that
-dies with its process keeps two processes from making the same one. Folders are named by version, settings and by the
-code that made them, so that changed code never reads old data.
+On disk a split is a folder of shards, one safetensors file for a few frames, which is mapped into memory and
+read where asked. A shard is a function of settings and number alone: the same seed gives the same bytes (on
+one kind of machine: libraries may round differently elsewhere). It is written under another name and renamed
+when complete, and a lock that dies with its process keeps two processes from making the same one. Folders are
+named by version, settings and by the code that made them, so that changed code never reads old data.
 """
 
 import fcntl
@@ -78,7 +78,9 @@ class WorldSettings:
         if min(self.train_frames, self.val_frames, self.test_frames) < 0:
             raise WorldError("a split cannot have fewer than 0 frames")
         if self.background not in (*BACKGROUNDS, "mixed"):
-            raise WorldError(f"unknown background {self.background!r}: one of {', '.join(BACKGROUNDS)}, mixed")
+            raise WorldError(
+                f"unknown background {self.background!r}: one of {', '.join(BACKGROUNDS)}, mixed"
+            )
 
     def frames(self, split: str) -> int:
         return {"train": self.train_frames, "val": self.val_frames, "test": self.test_frames}[split]
@@ -166,9 +168,7 @@ class TwoHandWorld(Sequence[TwoHandFrame]):
         )
         camera = Camera(read("intrinsics"), read("camera_from_world"), size, size)
         views = Views(camera, read("image"), read("face"), read("vertex_visible").bool())
-        return TwoHandFrame(
-            moment, views, int(read("person")), tuple(INTERACTIONS)[int(read("interaction"))]
-        )
+        return TwoHandFrame(moment, views, int(read("person")), tuple(INTERACTIONS)[int(read("interaction"))])
 
     def views(self, number: int, cameras: slice) -> tuple[Moment, Views]:
         """Some views of one frame; only these are read from disk."""
@@ -273,7 +273,8 @@ class TwoHandWorld(Sequence[TwoHandFrame]):
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(f".{os.getpid()}.part")
         try:
-            # One entry only: the format writes several in any order, and the bytes should be the same every time.
+            # One entry only: the format writes several in any order, and the bytes should be the same every
+            # time.
             save_file(tensors, unfinished, {"sampling": json.dumps(report.counts)})
             os.replace(unfinished, path)
         finally:

@@ -4,8 +4,8 @@ Chapter  book/foundations/two_hand_world.md
 Units    metres, pixels
 Frames   world: y up, the pair's bounding box about the origin; cameras as OpenCV's
 
-What a label is made of is stored, not the label: poses, and the face that each pixel's centre sees. Depth, normals and
-correspondences follow from these and from the meshes, exactly.
+What a label is made of is stored, not the label: poses, and the face that each pixel's centre sees. Depth,
+normals and correspondences follow from these and from the meshes, exactly.
 """
 
 from dataclasses import dataclass
@@ -49,8 +49,8 @@ class Moment(TensorFields):
     """Refined surfaces, world; their faces are `interactions.pair_faces()`."""
     joints: Float[Tensor, "2 21 3"]
     clearance: Float[Tensor, "2 vertex"]
-    """Signed distance of every vertex to the other hand's surface, metres: negative inside, never so in a sampled
-    pair."""
+    """Signed distance of every vertex to the other hand's surface, metres: negative inside, never so in a
+    sampled pair."""
 
     def contact(self, within: float = CONTACT) -> Bool[Tensor, "2 vertex"]:
         """Which vertices touch the other hand, that is, lie nearer than `within` metres."""
@@ -69,8 +69,8 @@ class Views(TensorFields):
     camera: Camera
     image: UInt8[Tensor, "view height width 3"]
     face: Int[Tensor, "view height width"]
-    """Face at the pixel's centre: of the right hand, then of the left hand, then of the arms; -1 where there is
-    none."""
+    """Face at the pixel's centre: of the right hand, then of the left hand, then of the arms; -1 where there
+    is none."""
     vertex_visible: Bool[Tensor, "view 2 vertex"]
     """By the exact definition of `geometry.raster.vertex_visibility`; arms hide what they hide."""
 
@@ -96,8 +96,8 @@ class PixelLabels(TensorFields):
     normal: Float[Tensor, "view height width 3"]
     """Unit, camera frame, interpolated between the vertices."""
     correspondence: Float[Tensor, "view height width 3"]
-    """The same point on the rest hand (`texture.rest_vertices`), metres; a left hand's is mirrored to the right
-    hand's."""
+    """The same point on the rest hand (`texture.rest_vertices`), metres; a left hand's is mirrored to the
+    right hand's."""
 
 
 def make_moment(pose: HandPose, person: Identities) -> Moment:
@@ -158,10 +158,12 @@ def _textures(skin: tuple[float, ...], seed: int) -> Tensor:
 def arm_directions(moment: Moment) -> list[Tensor | None]:
     """Where each forearm goes from its wrist, unit, world; None where every way would meet the other hand.
 
-    A wrist bends up to 40 degrees towards back and palm and 20 to its sides. Of the ways that keep clear of the other
-    hand the straightest is taken; the left arm also keeps clear of the right one.
+    A wrist bends up to 40 degrees towards back and palm and 20 to its sides. Of the ways that keep clear of
+    the other hand the straightest is taken; the left arm also keeps clear of the right one.
     """
-    bends = torch.deg2rad(torch.tensor([(0, 0), *((x, z) for x in (-40, -20, 0, 20, 40) for z in (-20, 0, 20))]))
+    bends = torch.deg2rad(
+        torch.tensor([(0, 0), *((x, z) for x in (-40, -20, 0, 20, 40) for z in (-20, 0, 20))])
+    )
     steps = torch.linspace(0.15, 1, 7)[:, None] * _ARM_LENGTH
     chosen: list[Tensor | None] = []
     for side in (0, 1):
@@ -175,8 +177,15 @@ def arm_directions(moment: Moment) -> list[Tensor | None]:
         obstacles = moment.vertices[1 - side]
         if side == 1 and chosen[0] is not None:
             arm = moment.joints[0, 0] + steps * chosen[0]
-            obstacles = torch.cat([obstacles, arm - _ARM_RADIUS * torch.nn.functional.normalize(arm - wrist, dim=-1)])
-        room = torch.cdist(points.flatten(0, 1), obstacles).amin(dim=1).unflatten(0, points.shape[:2]).amin(dim=1)
+            obstacles = torch.cat(
+                [obstacles, arm - _ARM_RADIUS * torch.nn.functional.normalize(arm - wrist, dim=-1)]
+            )
+        room = (
+            torch.cdist(points.flatten(0, 1), obstacles)
+            .amin(dim=1)
+            .unflatten(0, points.shape[:2])
+            .amin(dim=1)
+        )
         free = room > _ARM_RADIUS + _ARM_ROOM
         cost = bends.norm(dim=1) - 5 * room.clamp(max=0.06) + torch.where(free, 0.0, 100.0)
         best = int(cost.argmin())
@@ -199,7 +208,15 @@ def pixel_labels(moment: Moment, views: Views) -> PixelLabels:
     depth = torch.empty(seen.shape)
     measured = torch.empty(*seen.shape, 6)
     scene_faces = (faces + torch.tensor([0, num])[:, None, None]).flatten(0, 1)
-    arrays = (homogeneous, depths, scene_faces.numpy(), values.numpy(), seen.numpy(), depth.numpy(), measured.numpy())
+    arrays = (
+        homogeneous,
+        depths,
+        scene_faces.numpy(),
+        values.numpy(),
+        seen.numpy(),
+        depth.numpy(),
+        measured.numpy(),
+    )
 
     def work(start: int, stop: int) -> None:
         shading_kernel.measure_faces(start, stop, *arrays)

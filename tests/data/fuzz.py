@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "hand"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where this runs as a program
 
 from mano_pickles import official_pickle
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mano_pickles import calling, official_pickle
 
 from hands_lib.data import manifest
 from hands_lib.data.errors import DataError, MissingData
@@ -15,7 +16,10 @@ from hands_lib.data.manifest import (
     load_manifest,
     manifest_names,
     require_data,
+    show_command,
 )
+from hands_lib.hand.mano_stand_in import stand_in
+from hands_lib.reproduce.command import main
 
 BOOK = Path(__file__).resolve().parents[2] / "book"
 
@@ -42,6 +46,67 @@ def test_manifests_keep_to_the_schema(name):
         assert (BOOK / f"{chapter}.md").is_file(), f"{name}.yml: used_by names {chapter}"
     for line in (facts.homepage, facts.licence.name, facts.licence.terms, facts.folder):
         assert line in facts.origin_text()
+
+
+def test_every_data_set_of_the_books_systems_has_a_manifest():
+    assert set(manifest_names()) == {
+        "interhand26m", "interhand26m_30fps", "reinterhand", "freihand", "ho3d", "ho3d_v3", "dexycb",
+        "ycb_models", "mano", "bair", "kinetics600", "abc", "dtu", "scannet", "nerf_synthetic", "h3ds",
+        "densepose_coco", "phoenix2014", "dsgs", "bobsl", "smile", "halo_skeleton_sequence",
+    }  # fmt: skip
+
+
+def test_the_licence_of_mano_and_smplx_is_said():
+    text, code = show_command("mano")
+    assert code == 0
+    assert "non-commercial" in text
+    assert "smplx" in text
+
+
+@pytest.mark.parametrize("name", manifest_names())
+def test_show_says_everything(name):
+    text, code = show_command(name)
+    facts = load_manifest(name)
+    assert code == 0
+    for part in (facts.title, facts.homepage, facts.units, facts.frames, facts.licence.terms, *facts.notes):
+        assert part in text
+    for layout in facts.layouts:
+        for file in layout.files:
+            assert file.path in text
+
+
+def test_commands_print_and_end_with_their_codes(no_environment, generated, tmp_path, capsys):
+    assert main(["data", "list"]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in table] == ["name", *manifest_names()]
+    assert all(line.endswith("-") for line in table[1:])
+    assert main(["data", "show", "mano"]) == 0
+    assert "MANO_RIGHT.pkl" in capsys.readouterr().out
+    assert main(["data", "show", "manno"]) == 2
+    assert "did you mean mano" in capsys.readouterr().err
+    assert main(["data", "check", "interhand26m", "--root", str(generated)]) == 0
+    assert main(["data", "check", "interhand26m", "--root", str(tmp_path)]) == 1
+
+
+def test_a_set_without_layout_is_only_looked_for(tmp_path):
+    text, code = check_command("bair", str(tmp_path))
+    assert code == 1
+    assert "the folder is empty" in text
+    (tmp_path / "softmotion30_44k").mkdir()
+    text, code = check_command("bair", str(tmp_path))
+    assert code == 0
+    assert "1 file or folder" in text
+
+
+def test_check_of_mano_reads_without_running(tmp_path):
+    for side in ("right", "left"):
+        (tmp_path / f"MANO_{side.upper()}.pkl").write_bytes(official_pickle(stand_in(side)))
+    assert check_command("mano", str(tmp_path))[1] == 0
+    (tmp_path / "MANO_LEFT.pkl").write_bytes(calling("os", "system", f"touch {tmp_path / 'trace'}"))
+    text, code = check_command("mano", str(tmp_path))
+    assert code == 1
+    assert "names os.system" in text
+    assert not (tmp_path / "trace").exists()
 
 
 def test_facts_of_interhand26m():

@@ -31,7 +31,7 @@ TEXTS = {
     "dense_pose": DISSERTATION,
     "head_portraits": DISSERTATION,
 }
-NEAR = 160  # characters on either side of the words that a number stands beside
+NEAR = 80  # characters on either side of the words that a number stands beside
 NUMBER = re.compile(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?(?=M?(?![\w])(?!\.\d))")
 
 
@@ -142,7 +142,7 @@ def stands_in_text(cell: Cell, text: str) -> bool:
     for found in re.finditer(re.escape(cell.near), flat):
         around = flat[max(0, found.start() - NEAR) : found.end() + NEAR]
         for word in spellings(cell):
-            if re.search(rf"(?<![\d.])(?<!\d,){re.escape(word)}(?![\d]|[.,]\d)", around):
+            if re.search(rf"(?<![\d.])(?<!\d,){re.escape(word)}(?!\w|[.,]\d)", around):
                 return True
     return False
 

@@ -11,7 +11,8 @@ import yaml
 from hands_lib.reproduce.project import ProjectError
 from hands_lib.reproduce.published import Published, read_published
 from hands_lib.reproduce.records import read_records, record_run
-from hands_lib.reproduce.tables import Verdict, compare, interval, judge, results_page
+from hands_lib.reproduce.tables import compare, results_page
+from hands_lib.reproduce.verdicts import Verdict, interval, judge
 
 PUBLISHED = {
     "slug": "system",

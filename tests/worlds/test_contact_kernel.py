@@ -14,7 +14,9 @@ def _cube(centre, half=0.5):
 def _meet_slowly(first, second):
     """Every edge against the other triangle, by solving for where the line meets the plane."""
     for (p, q), triangle in [
-        ((one[i], one[(i + 1) % 3]), other) for one, other in ((first, second), (second, first)) for i in range(3)
+        ((one[i], one[(i + 1) % 3]), other)
+        for one, other in ((first, second), (second, first))
+        for i in range(3)
     ]:
         a, b, c = triangle
         along, u, v = np.linalg.solve(np.stack([p - q, b - a, c - a], axis=1), p - a)

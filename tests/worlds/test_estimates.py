@@ -33,7 +33,11 @@ def test_errors_of_one_finger_go_together(sampled):
 def test_only_the_asked_kinds_of_error_appear(sampled):
     truth = sampled[0].pose
     turned = perturb(
-        truth, 0.01, torch.Generator().manual_seed(0), ErrorMixture(0.1, 0.0, 0.0, 0.0, 0.0), root_aligned=False
+        truth,
+        0.01,
+        torch.Generator().manual_seed(0),
+        ErrorMixture(0.1, 0.0, 0.0, 0.0, 0.0),
+        root_aligned=False,
     )
     assert torch.equal(turned.joint_angles, truth.joint_angles)
     assert torch.equal(turned.root_translation, truth.root_translation)

@@ -107,7 +107,9 @@ def test_key_poses_are_within_the_limits():
     limits = torch.stack([DEFAULT_LIMITS.joint_lower, DEFAULT_LIMITS.joint_upper]).rad2deg()
     for name, table in KEY_POSES.items():
         rows = torch.tensor(table, dtype=torch.float64)
-        low, high = (torch.stack([l[:, 0, 0], l[:, 0, 1], l[:, 1, 0], l[:, 2, 0]], dim=1) for l in limits)
+        low, high = (
+            torch.stack([own[:, 0, 0], own[:, 0, 1], own[:, 1, 0], own[:, 2, 0]], dim=1) for own in limits
+        )
         assert ((rows >= low - 1e-9) & (rows <= high + 1e-9)).all(), name
 
 

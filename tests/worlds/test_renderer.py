@@ -23,7 +23,9 @@ def _sphere(radius: float, depth: float, albedo, rings: int = 40) -> Scene:
     points = torch.stack([theta.sin() * phi.cos(), theta.sin() * phi.sin(), theta.cos()], dim=-1)
     ring, step = torch.meshgrid(torch.arange(rings - 1), torch.arange(2 * rings), indexing="ij")
     a, b = (ring * 2 * rings + step).flatten(), (ring * 2 * rings + (step + 1) % (2 * rings)).flatten()
-    faces = torch.cat([torch.stack([a, a + 2 * rings, b + 2 * rings], -1), torch.stack([a, b + 2 * rings, b], -1)])
+    faces = torch.cat(
+        [torch.stack([a, a + 2 * rings, b + 2 * rings], -1), torch.stack([a, b + 2 * rings, b], -1)]
+    )
     vertices = radius * points.flatten(0, 1) - torch.tensor([0.0, 0.0, depth])
     texels = torch.tensor([*albedo, 0.02]).repeat(len(faces), TEXELS, 1)
     return Scene(vertices, vertex_normals(Mesh(vertices, faces)), faces, texels)
@@ -63,9 +65,7 @@ def test_light_falls_from_outside_and_a_neighbour_casts_a_shadow():
     upper_left, lower_right = image[0, 52, 52].int().sum(), image[0, 68, 68].int().sum()
     assert upper_left > 1.15 * lower_right  # where the studio's key light stands
     blocker = _sphere(0.06, 1.0, (0.5, 0.5, 0.5))
-    moved = Scene(
-        blocker.vertices + 0.25 * STUDIO_LIGHT.key, blocker.normals, blocker.faces, blocker.texels
-    )
+    moved = Scene(blocker.vertices + 0.25 * STUDIO_LIGHT.key, blocker.normals, blocker.faces, blocker.texels)
     free, key_free = light_scene(alone, STUDIO_LIGHT)
     shaded, key_shaded = light_scene(_both(alone, moved), STUDIO_LIGHT)
     towards = int((alone.normals @ STUDIO_LIGHT.key).argmax())

@@ -10,7 +10,13 @@ from hands_lib.worlds.interactions import INTERACTIONS, pair_joints, pair_surfac
 from hands_lib.worlds.two_hands import SPLITS, TEST_ONLY, TwoHandWorld, WorldError, WorldSettings
 
 SMALL = WorldSettings(
-    image_size=32, num_views=2, num_people=10, train_frames=10, val_frames=1, test_frames=0, background="plain"
+    image_size=32,
+    num_views=2,
+    num_people=10,
+    train_frames=10,
+    val_frames=1,
+    test_frames=0,
+    background="plain",
 )
 
 

@@ -64,4 +64,10 @@ def official_pickle(arrays: dict[str, np.ndarray], protocol: int = 2, spelling: 
 def calling(module: str, name: str, argument: str) -> bytes:
     """A pickle that calls `module.name(argument)` when an ordinary unpickler reads it."""
     text = argument.encode()
-    return f"\x80\x02c{module}\n{name}\n".encode("latin1") + b"X" + struct.pack("<I", len(text)) + text + b"\x85R."
+    return (
+        f"\x80\x02c{module}\n{name}\n".encode("latin1")
+        + b"X"
+        + struct.pack("<I", len(text))
+        + text
+        + b"\x85R."
+    )

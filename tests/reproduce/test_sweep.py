@@ -1,0 +1,284 @@
+"""Sweeps on good and bad days: real kernels and a real Snakemake, killed, starved and started twice."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from toy import CHAPTER, write_toy_book
+
+from hands_lib.reproduce.command import main
+from hands_lib.reproduce.methods import tagged_cells
+from hands_lib.reproduce.project import ProjectError
+from hands_lib.reproduce.records import RunRecord, load_weights, read_records
+from hands_lib.reproduce.sweep import sweep
+
+# Few threads, so that tests beside each other do not disturb the measured limits
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def undisturbed(variant: str, seed: int, steps: int) -> torch.Tensor:
+    """The weights of a run, by the chapter's own step in this process: no kernel, no checkpoint."""
+    names: dict = {"torch": torch}
+    exec(tagged_cells(CHAPTER, "method")[0], names)
+    weights = torch.zeros(2, dtype=torch.float64)
+    for number in range(steps):
+        weights = names["step_of"](weights, variant, seed, number)
+    return weights
+
+
+def assert_complete(book: Path, variants: list[str], seeds: list[int], steps: int) -> list[RunRecord]:
+    """Every run recorded once, in the bits of an undisturbed run, and nothing left lying about."""
+    records = read_records("toy", book)
+    found = {(r.variant, r.seed) for r in records}
+    assert found == {(variant, seed) for variant in variants for seed in seeds}
+    assert len(records) == len(found)
+    for record in records:
+        expected = undisturbed(record.variant, record.seed, steps)
+        assert torch.equal(load_weights(record, book)["line"], expected)
+    left = [p.name for p in (book / "book" / "results" / "toy").iterdir() if p.name.startswith(".")]
+    assert left == []
+    assert list((book / "runs" / "checkpoints" / "toy").glob("*.pt")) == []
+    assert list((book / "runs" / "started").iterdir()) == []
+    return records
+
+
+def processes(book: Path, word: str = "") -> list[int]:
+    """Processes whose working directory is in the book and whose command line has a word."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            inside = Path(os.readlink(entry / "cwd")).is_relative_to(book)
+            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+            if inside and state != "Z" and word in (entry / "cmdline").read_text():
+                found.append(int(entry.name))
+        except (OSError, IndexError):
+            continue  # it has ended meanwhile
+    return found
+
+
+def kill(pids: list[int]) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def wait_for(what: Callable[[], object], seconds: float = 120) -> object:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = what()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it did not come")
+
+
+def start(book: Path) -> subprocess.Popen:
+    command = [sys.executable, "-m", "hands_lib.reproduce.command", "sweep", "toy", "--cores", "2"]
+    return subprocess.Popen(
+        command,
+        cwd=book,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def checkpoints(book: Path) -> list[Path]:
+    return list((book / "runs" / "checkpoints").rglob("*.pt"))
+
+
+def logs(book: Path) -> str:
+    return "\n".join(path.read_text() for path in (book / "runs").rglob("logs/*.log"))
+
+
+def test_a_very_bad_day(tmp_path: Path) -> None:
+    """kill -9 of a kernel, of everything, two sweeps at once, Ctrl-C, kill -9 of Snakemake; then the table."""
+    book = write_toy_book(tmp_path, seeds=[0, 1], steps=16, pause=0.2)
+
+    first = start(book)
+    wait_for(lambda: checkpoints(book))
+    kill(processes(book, "ipykernel_launcher")[:1])
+    wait_for(lambda: "its kernel died" in logs(book))
+    wait_for(lambda: len(processes(book, "ipykernel_launcher")) > 1 and checkpoints(book))
+    kill(processes(book))
+    assert first.wait(30) == -signal.SIGKILL
+    wait_for(lambda: not processes(book))
+    kept = {path: path.read_bytes() for path in (book / "book" / "results").rglob("*.*")}
+
+    both = [start(book), start(book)]
+    wait_for(lambda: any(sweep.poll() is not None for sweep in both))
+    refused, other = sorted(both, key=lambda sweep: sweep.poll() is None)
+    text = refused.communicate()[0]
+    assert refused.returncode == 1, text
+    assert re.search(r"a sweep of chapter part/toy, profile cpu, is running already \(process \d+ on", text)
+    wait_for(lambda: processes(book, "ipykernel_launcher"))
+    other.send_signal(signal.SIGINT)
+    text = other.communicate(timeout=60)[0]
+    assert other.returncode == 130, text
+    assert re.search(r"stopped: \d of \d done; the same command goes on", text)
+    wait_for(lambda: not processes(book), 20)
+
+    orphaned = start(book)
+    wait_for(lambda: processes(book, "ipykernel_launcher"))
+    kill(processes(book, "snakemake"))
+    text = orphaned.communicate(timeout=60)[0]
+    assert orphaned.returncode == 1
+    assert "Snakemake was killed (signal 9)" in text
+
+    last = start(book)
+    text = last.communicate(timeout=180)[0]
+    assert last.returncode == 0, text + logs(book)
+    assert_complete(book, ["base", "full"], [0, 1], 16)
+    assert all(
+        path.read_bytes() == content for path, content in kept.items() if path.suffix == ".safetensors"
+    )
+    notebooks = [path.read_text() for path in (book / "runs" / "part" / "toy").glob("*.ipynb")]
+    assert any(
+        re.search(r"from step [1-9]", notebook) for notebook in notebooks
+    )  # it did go on, not start anew
+    wait_for(lambda: not processes(book), 20)
+
+
+def test_failing_jobs_damaged_files_and_a_jumping_clock(tmp_path: Path, monkeypatch, capfd) -> None:
+    """What can go well goes well beside what fails; mended, the next call finishes the table."""
+    variants = ["full", "nan", "memory", "clock"]
+    trouble = {name: name for name in variants[1:]}
+    book = write_toy_book(tmp_path, seeds=[3], steps=4, variants=variants, trouble=trouble)
+    monkeypatch.chdir(book)
+    assert main(["sweep", "toy", "--cores", "2", "--retries", "0"]) == 1
+    text = capfd.readouterr().out
+    assert "2 of 4 are not recorded; the same command tries them again" in text
+    assert re.search(r"toy, nan, seed 3: .*nan is not a measurement", text)
+    assert re.search(r"toy, memory, seed 3: .*can't allocate memory", text)
+    by_variant = {r.variant: r for r in read_records("toy", book)}
+    assert by_variant.keys() == {"full", "clock"}
+    assert 0 <= by_variant["clock"].wall_time < 300
+    assert "2 recorded" in plan(capfd)
+
+    # the failed runs left checkpoints; damage one of them, and a record
+    assert len(checkpoints(book)) == 2
+    damaged = checkpoints(book)[0]
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    record = book / "book" / "results" / "toy" / by_variant["full"].file_name
+    record.write_text(record.read_text()[:200])
+    assert re.search(rf"damaged: .*{record.name} is not a run record", plan(capfd))
+    preset = {"cpu": {"seeds": [3], "steps": 4, "variants": variants, "limits": {"minutes": 5}}}
+    (book / "book" / "presets" / "toy.yml").write_text(yaml.safe_dump(preset))
+    assert main(["sweep", "toy", "--cores", "2"]) == 0
+    text = capfd.readouterr().out
+    assert f"set aside as {record.name}.damaged" in text
+    assert "all 4 are recorded" in text
+    assert (record.parent / f"{record.name}.damaged").stat().st_size == 200
+    assert (damaged.parent / f"{damaged.name}.damaged").stat().st_size == 100
+    assert_complete(book, variants, [3], 4)
+
+    # nothing is repeated, --force repeats, and a changed method makes its records stale
+    before = {r.variant: r.created for r in read_records("toy", book)}
+    assert main(["sweep", "toy"]) == 0
+    assert "0 to do" in capfd.readouterr().out
+    assert main(["run", "toy", "--profile", "cpu", "--force", "-p", "variants", "[full]"]) == 0
+    assert [r.variant for r in read_records("toy", book) if r.created != before[r.variant]] == ["full"]
+    chapter = book / "book" / "part" / "toy.md"
+    chapter.write_text(
+        chapter.read_text().replace("weights - 0.5 * gradient", "weights - 0.4 * gradient  # slower")
+    )
+    capfd.readouterr()
+    assert plan(capfd).count("a record of an earlier method is there") == 4
+
+
+def plan(capfd: pytest.CaptureFixture) -> str:
+    assert main(["plan", "toy"]) == 0
+    return capfd.readouterr().out
+
+
+def test_a_job_that_runs_out_of_time(tmp_path: Path, monkeypatch, capfd) -> None:
+    values = {"seeds": [0], "variants": ["full"], "steps": 24, "pause": 0.3}
+    book = write_toy_book(tmp_path, **values, limits={"minutes": 0.1})
+    monkeypatch.chdir(book)
+    assert main(["sweep", "toy", "--retries", "0"]) == 1
+    assert "stopped after its time limit of 6 s" in capfd.readouterr().out
+    wait_for(lambda: not processes(book), 20)
+    assert read_records("toy", book) == []
+    (book / "book" / "presets" / "toy.yml").write_text(yaml.safe_dump({"cpu": values}))
+    assert main(["sweep", "toy"]) == 0
+    assert_complete(book, ["full"], [0], 24)
+
+
+@pytest.mark.parametrize(
+    ("preset", "message"),
+    [
+        ("cpu: {steps: 10", "toy.yml is not YAML"),
+        ("cpu: {stepps: 10}", "unknown key in .*toy.yml, profile cpu: 'stepps'; did you mean 'steps'"),
+        ("cpu: {limits: {minute: 10}}", "unknown limit in .*toy.yml: 'minute'; did you mean 'minutes'"),
+        ("cpu: {limits: {minutes: soon}}", "limit minutes is 'soon'"),
+        ("cpu: {seeds: 3}", "seeds is 3; give a list"),
+        ("cpu: {seeds: [1, 1]}", "each entry once"),
+    ],
+)
+def test_a_wrong_preset_starts_nothing(tmp_path: Path, preset: str, message: str) -> None:
+    book = write_toy_book(tmp_path)
+    (book / "book" / "presets" / "toy.yml").write_text(preset)
+    with pytest.raises(ProjectError, match=message):
+        sweep("toy", book, "cpu", {}, cores=2)
+    assert not (book / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "toi"}, "unknown slug or chapter 'toi'; did you mean 'toy'"),
+        ({"profile": "gpo"}, "unknown profile of toy: 'gpo'"),
+        ({"profile": "smoke"}, "smoke runs belong to the build"),
+        ({"cores": 0}, "--cores is 0"),
+        ({"retries": -1}, "--retries is -1"),
+        ({"cluster": "slrm"}, "unknown place to run on: 'slrm'"),
+    ],
+)
+def test_wrong_names_and_numbers(tmp_path: Path, changes: dict, message: str) -> None:
+    book = write_toy_book(tmp_path)
+    arguments = {"name": "toy", "root": book, "profile": "cpu", "given": {}, "cores": 2} | changes
+    with pytest.raises(ProjectError, match=message):
+        sweep(**arguments)
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+    """A process is killed in the middle of a write: its half file is neither read nor kept."""
+    from hands_lib.reproduce.project import remove_leftovers
+
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom hands_lib.reproduce.project import replacing\n"
+        "with replacing(Path(sys.argv[1])) as path:\n"
+        "    path.write_text('half'); os.kill(os.getpid(), 9)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "record.json")])
+    assert done.returncode == -signal.SIGKILL
+    (half,) = tmp_path.iterdir()
+    assert half.name.startswith(".record.json.")
+    assert remove_leftovers(tmp_path) == [half]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_of_jobs_are_unique(tmp_path: Path) -> None:
+    from hands_lib.reproduce.chapters import find_chapter
+    from hands_lib.reproduce.plan import planned_runs
+
+    book = write_toy_book(tmp_path)
+    given = {"variants": ["q+p", "q-p", "q p", "q" * 300], "seeds": [0, 1]}
+    names = [run.name for run in planned_runs(find_chapter("toy", book), book, "cpu", given)]
+    assert len(set(names)) == 8
+    assert all(re.fullmatch(r"[\w-]{1,100}", name) for name in names)
+    assert json.loads(json.dumps(names)) == names
