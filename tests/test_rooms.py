@@ -6,7 +6,6 @@ from hands_lib.reproduce.chapters import list_chapters
 from hands_lib.reproduce.published import read_all_published
 
 ROOT = Path(__file__).resolve().parents[1]
-FOUNDATIONS = {"intersections"}  # numbers that the foundation chapters check before the system has its method
 SYSTEMS = {
     "va_nerf",
     "intersections",
@@ -53,9 +52,9 @@ def test_a_missing_room_is_seen(tmp_path: Path) -> None:
     assert len(missing_rooms(tmp_path, set())) == 4
 
 
-def test_published_tables_belong_to_a_system_that_is_here() -> None:
-    published = {found.slug for found in read_all_published(ROOT)}
-    assert published <= methods(ROOT) | FOUNDATIONS
+def test_published_tables_belong_to_a_system() -> None:
+    """All nine, also before their methods are here: a claim that nobody tried yet is shown as not run."""
+    assert {found.slug for found in read_all_published(ROOT)} == SYSTEMS
 
 
 def test_every_source_is_in_the_bibliography() -> None:

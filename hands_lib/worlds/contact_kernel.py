@@ -105,9 +105,13 @@ def crossings(start, stop, right, left, right_faces, left_faces, part, right_hit
                 place += 1
                 its = left_boxes[other]
                 if (
-                    its[0] > box[3] or its[3] < box[0] or its[4] < box[1] or its[2] > box[5] or its[5] <
-                    box[2] or (right_hit[pair, part[face]] and left_hit[pair, part[other]])
-                ):  # fmt: skip
+                    its[0] > box[3]
+                    or its[3] < box[0]
+                    or its[4] < box[1]
+                    or its[2] > box[5]
+                    or its[5] < box[2]
+                    or (right_hit[pair, part[face]] and left_hit[pair, part[other]])
+                ):
                     continue
                 p = row(left[pair], left_faces[other, 0])
                 q = row(left[pair], left_faces[other, 1])

@@ -3,8 +3,8 @@
 Units   metres, radians; colours are linear RGB
 Frame   RIGHT hands, as everywhere (`hand.kinematics`)
 
-Ranges are those of adults: hand size +- 8 % (one deviation, cut at two), single bones +- 3 %, thickness +- 6
-%. The two hands of a person share all of it but for about one percent.
+Ranges are those of adults: hand size +- 8 % (one deviation, cut at two), single bones +- 3 %, thickness
++- 6 %. The two hands of a person share all of it but for about one percent.
 """
 
 from dataclasses import dataclass

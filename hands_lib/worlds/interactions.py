@@ -146,10 +146,15 @@ INTERACTIONS: dict[str, Interaction] = {
         scatter=0.004, jitter=2.0,
     ),
     "interlocked": Interaction(
-        _Hand(("interlaced",), ("middle_2", "ring_2"), (44.0, 6.0), (0.0, 1.5), (0.0, 1.5),
-        closed="interlaced_closed"), _Hand(("interlaced_low",), ("middle_2", "ring_2"), (44.0, 6.0), (0.0,
-        1.5), (0.0, 1.5), closed="interlaced_closed"), offset=(0.0, 0.0225), scatter=0.0008, jitter=0.8,
-        alternate=True, search=0.005, overlap=0.02,
+        _Hand(
+            ("interlaced",), ("middle_2", "ring_2"), (44.0, 6.0), (0.0, 1.5), (0.0, 1.5),
+            closed="interlaced_closed",
+        ),
+        _Hand(
+            ("interlaced_low",), ("middle_2", "ring_2"), (44.0, 6.0), (0.0, 1.5), (0.0, 1.5),
+            closed="interlaced_closed",
+        ),
+        offset=(0.0, 0.0225), scatter=0.0008, jitter=0.8, alternate=True, search=0.005, overlap=0.02,
     ),
     "clasp": Interaction(
         _Hand(("relaxed", "open"), _PALM, (0.0, 6.0), (42.0, 10.0), (0.0, 6.0), closed="wrapped"),

@@ -1,8 +1,7 @@
 """Pictures of hands: texture, soft shadows, highlights, backgrounds.
 
 Chapter  book/foundations/two_hand_world.md
-Units    metres, pixels; colours are linear RGB until the last step, which gives 8-bit sRGB-like values (gamma
-         2.2)
+Units    metres, pixels; colours are linear RGB until the last step, which gives 8-bit values (gamma 2.2)
 Frames   world: y up; cameras as OpenCV's
 
 Light arrives from all around: a soft key light, a rim light and the surroundings. For each of some fifty
