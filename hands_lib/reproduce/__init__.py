@@ -5,6 +5,7 @@ One that trains needs `find_record` too, which says that a run is recorded alrea
 """
 
 from hands_lib.reproduce.checkpoints import checkpoint_path, load_checkpoint, save_checkpoint
+from hands_lib.reproduce.interactive import choose_runs
 from hands_lib.reproduce.project import ProjectError, find_root
 from hands_lib.reproduce.records import RunRecord, find_record, load_weights, read_records, record_run
 from hands_lib.reproduce.tables import compare, results_page, status_page
@@ -13,6 +14,7 @@ __all__ = [
     "ProjectError",
     "RunRecord",
     "checkpoint_path",
+    "choose_runs",
     "compare",
     "find_record",
     "find_root",

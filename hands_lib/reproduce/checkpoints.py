@@ -77,8 +77,9 @@ def load_checkpoint(path: Path, map_location: str = "cpu") -> dict[str, Any] | N
     except FileNotFoundError:
         return None
     except DAMAGE as error:
+        why = (str(error) or "it is empty").splitlines()[0][:120]
         warnings.warn(
-            f"{path} is damaged ({str(error).splitlines()[0][:120]}); set aside as {set_aside(path).name}, "
+            f"{path} is damaged ({why}); set aside as {set_aside(path).name}, "
             "the run starts from its beginning",
             stacklevel=2,
         )

@@ -13,8 +13,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
-import jupytext
-
 from hands_lib.reproduce.chapters import (
     SMOKE,
     Chapter,
@@ -109,6 +107,8 @@ def planned_runs(chapter: Chapter, root: Path, profile: str, given: dict[str, An
     Raises:
         ProjectError: `variants` or `seeds` is not a list, or names something twice.
     """
+    import jupytext  # here, as every kernel imports this module, and it takes a second
+
     notebook = jupytext.read(chapter.path)
     parameters = resolve_parameters(chapter, notebook, root, profile, given)
     full = parameter_values(notebook) | parameters
@@ -141,12 +141,15 @@ def look_up(runs: list[PlannedRun], root: Path) -> tuple[list[Planned], list[tup
 
 
 def _state(run: PlannedRun, records: list[RunRecord], versions: dict[str, str], root: Path) -> Planned:
-    chapter = [r for r in records if r.chapter == run.chapter.name and r.profile == run.profile]
+    start = f"{run.chapter.name}:"
+    chapter = [
+        r for r in records if r.profile == run.profile and any(a.startswith(start) for a in r.asked_by)
+    ]
     variant = [r for r in chapter if run.variant in (None, r.variant)]
     own = [
         r
         for r in variant
-        if run.seed in (None, r.seed) and r.parameters_hash == run.parameters_hash and run.profile != SMOKE
+        if run.seed in (None, r.seed) and start + run.parameters_hash in r.asked_by and run.profile != SMOKE
     ]
     current = [r for r in own if r.method_version == versions[r.slug]]
     if current and not started_marker(run, root).exists():

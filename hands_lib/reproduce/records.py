@@ -72,6 +72,11 @@ class Job:
     parameters_hash: str = ""
     force: bool = False
 
+    @property
+    def name(self) -> str:
+        """The chapter and its parameters besides variants and seeds."""
+        return f"{self.chapter}:{self.parameters_hash}" if self.parameters_hash else ""
+
     @staticmethod
     def here() -> "Job":
         return Job(**json.loads(os.environ.get(JOB) or "{}"))
@@ -136,10 +141,7 @@ class RunRecord(BaseModel):
     method_version: str = Field(
         default="", description="of the method's sources; empty: made before versions"
     )
-    chapter: str = Field(default="", description="chapter whose run made it; empty: a person's own kernel")
-    parameters_hash: str = Field(
-        default="", description="of that run's parameters besides variants and seeds"
-    )
+    asked_by: list[str] = Field(default=[], description="`Job.name`s whose runs made it or found it made")
     weights_sha256: str | None = Field(default=None, description="of the .safetensors file beside the record")
     created: datetime
 
@@ -252,10 +254,15 @@ def find_record(
     if profile == "smoke" or Job.here().force or not path.is_file():
         return None
     try:
-        return read_record(path)
+        record = read_record(path)
     except ProjectError as error:
         warnings.warn(f"{error}\nset aside as {set_aside(path).name}; the run is made again", stacklevel=2)
         return None
+    job = Job.here().name
+    if job and job not in record.asked_by:  # parameters differ that do not matter to this run
+        record = record.model_copy(update={"asked_by": [*record.asked_by, job]})
+        write_atomically(path, record.model_dump_json(indent=2) + "\n")
+    return record
 
 
 def record_run(
@@ -328,8 +335,7 @@ def record_run(
             config=json.loads(text),
             config_hash=hashlib.sha256(text.encode()).hexdigest()[:8],
             method_version=method_version(slug, root),
-            chapter=job.chapter,
-            parameters_hash=job.parameters_hash,
+            asked_by=[job.name] if job.name else [],
             created=datetime.now(UTC).replace(microsecond=0),
         )
     except ValidationError as error:

@@ -241,7 +241,7 @@ def execute(
         if isinstance(error, _OutOfTime):
             report = f"{source}: stopped after its time limit of {time_limit:.0f} s"
         elif isinstance(error, DeadKernelError):
-            report = f"{source}: its kernel was killed (out of memory, or by somebody)"
+            report = f"{source}: its kernel died (killed, or out of memory)"
         lines = (report or f"{source}: {type(error).__name__}: {error}").splitlines()
         shown = [line[:300] for line in lines[:12]]
         shown.append(

@@ -42,7 +42,7 @@ from hands_lib.reproduce.project import ProjectError, nearest, remove_leftovers,
 from hands_lib.reproduce.records import RESULTS, all_results
 
 RETRIES = 2  # attempts after the first one; each goes on from the checkpoint
-GRACE = 20.0  # seconds that jobs have to stop after Ctrl-C
+GRACE = 5.0  # seconds that jobs have to stop after Ctrl-C
 CLUSTERS = "profiles"  # folder of Snakemake profiles, beside `book/`
 
 
@@ -285,6 +285,7 @@ def _prepare(
         for kind in ("done", "failed"):
             (folder / kind / name).unlink(missing_ok=True)
         (folder / "logs" / f"{name}.log").unlink(missing_ok=True)
+    (folder / "logs").mkdir(parents=True, exist_ok=True)
     sweep = {"root": str(root), "python": sys.executable, "jobs": jobs}
     write_atomically(folder / "jobs.json", json.dumps(sweep, indent=1))
 
@@ -353,7 +354,7 @@ def _watch(
 
 
 def _stop(process: subprocess.Popen) -> None:
-    for number, seconds in ((signal.SIGINT, GRACE), (signal.SIGTERM, 5), (signal.SIGKILL, 5)):
+    for number, seconds in ((signal.SIGINT, GRACE), (signal.SIGKILL, GRACE)):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         end = time.monotonic() + seconds

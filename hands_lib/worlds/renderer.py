@@ -35,7 +35,7 @@ SAMPLES = 3  # along each side of a pixel; odd, so that one is the pixel's centr
 _DIRECTIONS, _KEY_DIRECTIONS = 40, 12
 _WRAPS = (0.28, 0.12, 0.08)  # of red, green and blue light
 _BIAS = 0.0016  # metres off the surface where a vertex looks for its light
-_RESOLUTION = 160  # of the height maps
+_RESOLUTION = 208  # of the height maps
 _WRIST_RING = 30  # vertices of the refined surface's first palm ring, which come first
 
 
@@ -98,7 +98,7 @@ def forearm(
     direction: Float[Tensor, "3"],
     left: bool,
     sleeve: float,
-    length: float = 0.2,
+    length: float = 0.3,
 ) -> Mesh:
     """Skin from the wrist's ring towards `direction` (unit, world), then, where `sleeve` >= 0, a cuff and
     cloth.
@@ -125,11 +125,11 @@ def forearm(
 @cache
 def _arm_plan(sleeve: bool) -> tuple[tuple[float, ...], tuple[float, ...], Tensor]:
     """Where rings lie (parts of the length), how much they swell, and which belong to the skin."""
-    skin = (0.0, 0.05, 0.12, 0.22, 0.36, 0.55, 0.78, 1.0)
-    swells = (1.0, 1.0, 1.02, 1.06, 1.13, 1.22, 1.33, 1.42)
+    skin = (0.0, 0.035, 0.08, 0.15, 0.25, 0.42, 0.68, 1.0)
+    swells = (1.0, 1.0, 1.02, 1.06, 1.13, 1.24, 1.38, 1.45)
     if not sleeve:
         return skin, swells, torch.ones(len(skin), dtype=torch.bool)
-    cloth = (0.012, 0.0, 0.0, 0.02, 0.06, 0.12, 0.2, 0.3, 0.42, 0.56, 0.72, 0.85)
+    cloth = (0.010, 0.0, 0.0, 0.014, 0.045, 0.09, 0.15, 0.23, 0.34, 0.48, 0.64, 0.8)
     cloth_swells = (1.12, 1.14, 1.24, 1.29, 1.27, 1.33, 1.30, 1.37, 1.36, 1.44, 1.46, 1.52)
     inner = torch.tensor([True] * len(skin) + [False] * len(cloth))
     # Inside the sleeve the skin must not swell through the cloth.

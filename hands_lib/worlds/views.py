@@ -36,7 +36,7 @@ from hands_lib.worlds.texture import hand_textures, rest_vertices
 _MIRROR = torch.tensor([-1.0, 1.0, 1.0])
 _NUM_FACES = len(pair_faces()[0])
 _ARM_ROOM = 0.008  # metres that an arm keeps from the other hand, beyond its own radius
-_ARM_RADIUS, _ARM_LENGTH = 0.033, 0.2
+_ARM_RADIUS, _ARM_LENGTH = 0.034, 0.3
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def arm_directions(moment: Moment) -> list[Tensor | None]:
     bends = torch.deg2rad(
         torch.tensor([(0, 0), *((x, z) for x in (-40, -20, 0, 20, 40) for z in (-20, 0, 20))])
     )
-    steps = torch.linspace(0.15, 1, 7)[:, None] * _ARM_LENGTH
+    steps = torch.linspace(0.1, 1, 10)[:, None] * _ARM_LENGTH
     chosen: list[Tensor | None] = []
     for side in (0, 1):
         rotation = moment.pose.root_rotation[side]

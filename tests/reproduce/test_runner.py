@@ -87,7 +87,7 @@ def test_syntax_error_and_a_dead_kernel_are_reported(book: Path, chapter: Chapte
     edit(chapter, "print(sum(numbers)", "import os; os._exit(1)")
     outcome = execute(chapter, book, book / "out.ipynb")
     assert outcome.failure is not None
-    assert "book/part/small.md: DeadKernelError" in outcome.failure
+    assert "book/part/small.md: its kernel died" in outcome.failure
     assert not (book / "out.ipynb").exists()
 
 

@@ -1,8 +1,8 @@
 """A book of one toy system, for tests and measurements that run, kill and resume its sweeps.
 
 Its one chapter fits a line: two variants (`full` learns the slope too, `base` only the offset), every step
-seeded by its number and saved, so that a resumed run must end in the very bits of an undisturbed one. `trouble`
-makes a variant misbehave.
+seeded by its number and saved, so that a resumed run must end in the very bits of an undisturbed one. The
+parameter `trouble` makes a variant misbehave.
 """
 
 from pathlib import Path

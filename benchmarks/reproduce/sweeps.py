@@ -1,0 +1,152 @@
+"""What the reproduction engine costs, and what it survives: `python benchmarks/reproduce/sweeps.py [PART]`.
+
+overhead   a job through `hands sweep` beside the same notebook through plain papermill, in turns
+kills      24 jobs of about 2 s, something killed with -9 at ten random moments; then the table, bit for bit
+records    10,000 records into all tables, verdicts and pages
+"""
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "reproduce"))
+
+from test_sweep import assert_complete, processes  # noqa: E402
+from toy import write_toy_book  # noqa: E402
+
+from hands_lib.reproduce.records import record_run  # noqa: E402
+from hands_lib.reproduce.tables import claims_page, results_page, status_page  # noqa: E402
+
+os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
+COMMAND = [sys.executable, "-m", "hands_lib.reproduce.command"]
+
+
+def timed(command: list[str], folder: Path) -> tuple[float, float]:
+    """Wall and CPU seconds of a command and its children."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.monotonic() - start, cpu
+
+
+def overhead(folder: Path, jobs: int = 4) -> dict:
+    engine = write_toy_book(
+        folder / "engine", seeds=list(range(jobs)), variants=["full"], steps=10, pause=0.2
+    )
+    plain = write_toy_book(folder / "plain")
+    subprocess.run(
+        [sys.executable, "-m", "jupytext", "--quiet", "--to", "ipynb", "book/part/toy.md"],
+        cwd=plain,
+        check=True,
+    )
+    papermill = [0.0, 0.0]
+    for seed in range(jobs):
+        values = f"{{profile: cpu, seeds: [{seed}], variants: [full], steps: 10, pause: 0.2}}"
+        command = [
+            sys.executable,
+            "-m",
+            "papermill",
+            "toy.ipynb",
+            f"{seed}.ipynb",
+            "-k",
+            "python3",
+            "-y",
+            values,
+        ]
+        for i, seconds in enumerate(timed(command, plain / "book" / "part")):
+            papermill[i] += seconds / jobs
+    sweep = [s / jobs for s in timed([*COMMAND, "sweep", "toy", "--cores", "1"], engine)]
+    return {
+        "jobs, one at a time": jobs,
+        "papermill, s a job (wall, CPU)": [round(s, 2) for s in papermill],
+        "hands sweep, s a job (wall, CPU)": [round(s, 2) for s in sweep],
+        "engine, s a job (wall, CPU)": [round(a - b, 2) for a, b in zip(sweep, papermill, strict=True)],
+    }
+
+
+def kills(folder: Path, wanted: int = 10) -> dict:
+    chance = random.Random(0)
+    seeds = list(range(12))
+    book = write_toy_book(folder / "kills", seeds=seeds, steps=10, pause=0.2)
+    start, killed, calls, process = time.monotonic(), [], 0, None
+    while calls < wanted + 5:
+        if process is None or process.poll() is not None:
+            if process is not None and process.returncode == 0:
+                break
+            calls += 1
+            log = open(book / f"call{calls}.txt", "w")  # noqa: SIM115 - the sweep writes into it
+            command = [*COMMAND, "sweep", "toy", "--cores", "2"]
+            process = subprocess.Popen(command, cwd=book, stdout=log, stderr=log)
+        if len(killed) < wanted:
+            time.sleep(chance.uniform(1, 15))
+            what = chance.choice(["ipykernel_launcher", "reproduce.sweep", "snakemake", ""])
+            found = processes(book, what)
+            for pid in found:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            if found:
+                killed.append(what or "everything")
+            time.sleep(1)
+        else:
+            process.wait()
+    records = assert_complete(book, ["base", "full"], seeds, 10)
+    return {
+        "killed": killed,
+        "calls of hands sweep": calls,
+        "records, all bit-identical": len(records),
+        "seconds": round(time.monotonic() - start),
+    }
+
+
+def records(folder: Path, number: int = 10_000) -> dict:
+    book = write_toy_book(folder / "records")
+    path = None
+    run = {"slug": "toy", "table": "errors", "profile": "cpu", "dataset": "line", "dataset_version": "1"}
+    for variant in ("base", "full"):
+        path = record_run(
+            **run,
+            variant=variant,
+            seed=0,
+            config={},
+            protocol="p",
+            metrics={"error": (1.0, "m")},
+            started=0.0,
+            root=book,
+        )
+    template = json.loads(path.read_text())
+    chance = random.Random(0)
+    for i in range(number):  # written as a sweep would: one file each, here without waiting for the disk
+        own = {"variant": ("base", "full")[i % 2], "seed": i // 40, "dataset": f"line {i // 2 % 20}"}
+        metrics = {"error": {"value": chance.gauss(1 - i % 2 / 10, 0.1), "unit": "m"}}
+        path.with_name(f"cpu-{i}.json").write_text(json.dumps(template | own | {"metrics": metrics}))
+    os.chdir(book)
+    parts = {}
+    for name, make in (
+        ("results page", lambda: results_page(book)._repr_html_()),
+        ("claims", lambda: claims_page(None, book)),
+        ("status page", lambda: status_page(book)._repr_html_()),
+    ):
+        start = time.monotonic()
+        text = make()
+        parts[name] = f"{time.monotonic() - start:.2f} s, {len(text):,} characters"
+    return {"records": number + 2} | parts
+
+
+if __name__ == "__main__":
+    parts = {"overhead": overhead, "kills": kills, "records": records}
+    for name in sys.argv[1:] or parts:
+        print(name, "(load of the machine before: " + ", ".join(f"{x:.1f}" for x in os.getloadavg()) + ")")
+        with tempfile.TemporaryDirectory() as folder:
+            for key, value in parts[name](Path(folder).resolve()).items():
+                print(f"  {key}: {value}", flush=True)
