@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -282,3 +283,52 @@ def test_names_of_jobs_are_unique(tmp_path: Path) -> None:
     assert len(set(names)) == 8
     assert all(re.fullmatch(r"[\w-]{1,100}", name) for name in names)
     assert json.loads(json.dumps(names)) == names
+
+
+def test_a_chapter_without_variants_is_one_job(book: Path) -> None:
+    from hands_lib.reproduce.chapters import find_chapter
+    from hands_lib.reproduce.plan import planned_runs
+
+    (run,) = planned_runs(find_chapter("small", book), book, "smoke", {"steps": 4})
+    assert (run.variant, run.seed, run.parameters) == (None, None, {"steps": 4})
+    (other,) = planned_runs(find_chapter("small", book), book, "smoke", {"steps": 5})
+    assert run.name != other.name
+
+
+def test_jobs_share_out_the_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two jobs at once see two GPUs; a third waits until one is free."""
+    from hands_lib.reproduce.sweep import _one_gpu
+
+    monkeypatch.setenv("HANDS_GPUS", "2,5")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    code = (
+        "import os, sys, time\nfrom pathlib import Path\nfrom hands_lib.reproduce.sweep import _one_gpu\n"
+        "with _one_gpu(Path(sys.argv[1]), 1):\n"
+        "    print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True); sys.stdin.read()\n"
+    )
+    with _one_gpu(tmp_path, 1):
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "2"
+        others = [
+            subprocess.Popen(
+                [sys.executable, "-c", code, str(tmp_path)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(2)
+        ]
+        wait_for(lambda: (tmp_path / "runs" / "locks").is_dir())
+        readable, _, _ = select.select([other.stdout for other in others], [], [], 60)
+        assert len(readable) == 1
+        assert readable[0].readline() == "5\n"
+        waiting = next(other for other in others if other.stdout is not readable[0])
+        assert select.select([waiting.stdout], [], [], 1.5)[0] == []
+    assert waiting.stdout.readline() == "2\n"
+    for other in others:
+        other.communicate("")
+        assert other.returncode == 0
+    with (
+        pytest.raises(ProjectError, match="a job asks for 3 GPUs, HANDS_GPUS names 2"),
+        _one_gpu(tmp_path, 3),
+    ):
+        pass
