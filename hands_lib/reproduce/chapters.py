@@ -1,13 +1,15 @@
 """The chapters of the book: MyST text notebooks listed in `_toc.yml`, their parameters and presets."""
 
 import ast
+import hashlib
 from dataclasses import asdict, dataclass, replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from hands_lib.reproduce.project import ProjectError, nearest
+from hands_lib.reproduce.project import ProjectError, nearest, replacing
 
 SMOKE = "smoke"  # the profile that a chapter's own defaults stand for
 LIMITS = "limits"  # the key of a preset that is no parameter: what one job of a sweep may use
@@ -112,6 +114,25 @@ def find_chapter(name: str, root: Path) -> Chapter:
         if asked in (chapter.name, chapter.stem) or Path(name).absolute() == chapter.path:
             return chapter
     raise nearest(asked, {c.name if "/" in asked else c.stem for c in chapters}, "chapter")
+
+
+def read_notebook(chapter: Chapter, root: Path) -> Any:
+    """The chapter as a notebook. The conversion is kept in `_build`: jupytext takes every job of a sweep most
+    of a second just to import."""
+    import nbformat
+
+    text = chapter.path.read_bytes()
+    digest = hashlib.sha256(text + metadata.version("jupytext").encode()).hexdigest()[:16]
+    kept = root / "_build" / "converted" / f"{chapter.stem}-{digest}.ipynb"
+    try:
+        return nbformat.read(kept, 4)
+    except (OSError, ValueError):  # not there, or damaged
+        import jupytext
+
+        notebook = jupytext.reads(text.decode("utf-8"), fmt="md:myst")
+        with replacing(kept) as temporary:
+            nbformat.write(notebook, temporary)
+        return notebook
 
 
 def parameter_names(notebook: Any) -> list[str]:

@@ -20,6 +20,7 @@ from hands_lib.reproduce.chapters import (
     list_chapters,
     parameter_values,
     read_limits,
+    read_notebook,
     read_presets,
     resolve_parameters,
 )
@@ -107,9 +108,7 @@ def planned_runs(chapter: Chapter, root: Path, profile: str, given: dict[str, An
     Raises:
         ProjectError: `variants` or `seeds` is not a list, or names something twice.
     """
-    import jupytext  # here, as every kernel imports this module, and it takes a second
-
-    notebook = jupytext.read(chapter.path)
+    notebook = read_notebook(chapter, root)
     parameters = resolve_parameters(chapter, notebook, root, profile, given)
     full = parameter_values(notebook) | parameters
     for name in ("variants", "seeds"):

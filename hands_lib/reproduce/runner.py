@@ -23,14 +23,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import jupytext
 import nbformat
 import papermill
 from nbclient.exceptions import DeadKernelError
 from tqdm import tqdm
 from traitlets.config import Config
 
-from hands_lib.reproduce.chapters import Chapter, list_chapters, resolve_parameters
+from hands_lib.reproduce.chapters import Chapter, list_chapters, read_notebook, resolve_parameters
 from hands_lib.reproduce.plan import parameters_hash, planned_runs, started_marker
 from hands_lib.reproduce.project import ProjectError, write_atomically
 from hands_lib.reproduce.records import JOB, Job
@@ -108,10 +107,10 @@ def is_current(chapter: Chapter, root: Path) -> bool:
 # --- one chapter ---------------------------------------------------------------------------------------
 
 
-def read_chapter(chapter: Chapter) -> Any:
+def read_chapter(chapter: Chapter, root: Path) -> Any:
     """The chapter as a notebook whose code cells know their number and their first line in the .md."""
     lines = chapter.path.read_text(encoding="utf-8").splitlines()
-    notebook = jupytext.read(chapter.path)
+    notebook = read_notebook(chapter, root)
     start = number = 0
     for cell in notebook.cells:
         if cell.cell_type != "code":
@@ -214,7 +213,7 @@ def execute(
     logging.getLogger("papermill").setLevel(logging.ERROR)
     start = time.time()
     try:
-        nbformat.write(read_chapter(chapter), work)
+        nbformat.write(read_chapter(chapter, root), work)
         with _environment(root, threads, job or Job(chapter.name)), _time_limit(time_limit):
             papermill.execute_notebook(
                 work,
@@ -271,7 +270,7 @@ def run_chapter(
 ) -> Outcome:
     """`hands run`: the plain smoke run becomes the book's own output, any other goes below `runs/`."""
     progress = sys.stderr.isatty()
-    notebook = jupytext.read(chapter.path)
+    notebook = read_notebook(chapter, root)
     parameters = resolve_parameters(chapter, notebook, root, profile, given)
     if parameters or force or time_limit:
         values = "".join(f"-{name}={value}" for name, value in sorted(given.items()))
@@ -297,7 +296,8 @@ def run_chapter(
 def publish(outcome: Outcome, root: Path) -> None:
     """Hand the outputs to Jupyter Book: to its cache, under the source's own cells, which is what it hashes,
     and as the clean notebook that the page offers for download."""
-    from jupyter_cache import get_cache  # here, as it costs every job of a sweep half a second
+    import jupytext  # these here, as they cost every job of a sweep a second
+    from jupyter_cache import get_cache
     from jupyter_cache.base import CacheBundleIn
 
     notebook = jupytext.read(outcome.chapter.path)

@@ -33,9 +33,9 @@ def stream(path: Path) -> str:
     return "".join(o.text for c in nbformat.read(path, 4).cells for o in c.get("outputs", []) if "text" in o)
 
 
-def test_cells_know_their_lines(chapter: Chapter) -> None:
+def test_cells_know_their_lines(book: Path, chapter: Chapter) -> None:
     lines = chapter.path.read_text().splitlines()
-    cells = [cell for cell in read_chapter(chapter).cells if cell.cell_type == "code"]
+    cells = [cell for cell in read_chapter(chapter, book).cells if cell.cell_type == "code"]
     assert [cell.metadata["hands"]["cell"] for cell in cells] == [1, 2]
     for cell in cells:
         assert lines[cell.metadata["hands"]["line"] - 1] == cell.source.splitlines()[0]
