@@ -39,15 +39,10 @@ def timed(command: list[str], folder: Path) -> tuple[float, float]:
 
 
 def overhead(folder: Path, jobs: int = 4) -> dict:
-    engine = write_toy_book(
-        folder / "engine", seeds=list(range(jobs)), variants=["full"], steps=10, pause=0.2
-    )
+    """A job's cost is that of `jobs` more jobs, so that the start of the sweep is told apart from it."""
     plain = write_toy_book(folder / "plain")
-    subprocess.run(
-        [sys.executable, "-m", "jupytext", "--quiet", "--to", "ipynb", "book/part/toy.md"],
-        cwd=plain,
-        check=True,
-    )
+    convert = [sys.executable, "-m", "jupytext", "--quiet", "--to", "ipynb", "book/part/toy.md"]
+    subprocess.run(convert, cwd=plain, check=True)
     papermill = [0.0, 0.0]
     for seed in range(jobs):
         values = f"{{profile: cpu, seeds: [{seed}], variants: [full], steps: 10, pause: 0.2}}"
@@ -64,12 +59,18 @@ def overhead(folder: Path, jobs: int = 4) -> dict:
         ]
         for i, seconds in enumerate(timed(command, plain / "book" / "part")):
             papermill[i] += seconds / jobs
-    sweep = [s / jobs for s in timed([*COMMAND, "sweep", "toy", "--cores", "1"], engine)]
+    sweeps = []
+    for number in (1, 1 + jobs):
+        values = {"variants": ["full"], "steps": 10, "pause": 0.2}
+        book = write_toy_book(folder / f"engine{number}", seeds=list(range(number)), **values)
+        sweeps.append(timed([*COMMAND, "sweep", "toy", "--cores", "1"], book))
+    job = [(more - one) / jobs for one, more in zip(*sweeps, strict=True)]
+    start = [one - a for one, a in zip(sweeps[0], job, strict=True)]
     return {
-        "jobs, one at a time": jobs,
         "papermill, s a job (wall, CPU)": [round(s, 2) for s in papermill],
-        "hands sweep, s a job (wall, CPU)": [round(s, 2) for s in sweep],
-        "engine, s a job (wall, CPU)": [round(a - b, 2) for a, b in zip(sweep, papermill, strict=True)],
+        "hands sweep, s a job (wall, CPU)": [round(s, 2) for s in job],
+        "engine, s a job (wall, CPU)": [round(a - b, 2) for a, b in zip(job, papermill, strict=True)],
+        "engine, s a sweep (wall, CPU)": [round(s, 2) for s in start],
     }
 
 

@@ -107,13 +107,13 @@ def logs(book: Path) -> str:
 
 def test_a_very_bad_day(tmp_path: Path) -> None:
     """kill -9 of a kernel and of everything, two sweeps at once, Ctrl-C, kill -9 of Snakemake; the table."""
-    book = write_toy_book(tmp_path, seeds=[0, 1], steps=16, pause=0.2)
+    book = write_toy_book(tmp_path, seeds=[1], steps=24, pause=0.2)
 
     first = start(book)
     wait_for(lambda: checkpoints(book))
     kill(processes(book, "ipykernel_launcher")[:1])
     wait_for(lambda: "its kernel died" in logs(book))
-    wait_for(lambda: len(processes(book, "ipykernel_launcher")) > 1 and checkpoints(book))
+    wait_for(lambda: processes(book, "ipykernel_launcher") and checkpoints(book))
     kill(processes(book))
     assert first.wait(30) == -signal.SIGKILL
     wait_for(lambda: not processes(book))
@@ -142,7 +142,7 @@ def test_a_very_bad_day(tmp_path: Path) -> None:
     last = start(book)
     text = last.communicate(timeout=180)[0]
     assert last.returncode == 0, text + logs(book)
-    assert_complete(book, ["base", "full"], [0, 1], 16)
+    assert_complete(book, ["base", "full"], [1], 24)
     assert list((book / "runs" / "started").iterdir()) == []
     assert all(
         path.read_bytes() == content for path, content in kept.items() if path.suffix == ".safetensors"
@@ -207,16 +207,16 @@ def plan(capfd: pytest.CaptureFixture) -> str:
 
 
 def test_a_job_that_runs_out_of_time(tmp_path: Path, monkeypatch, capfd) -> None:
-    values = {"seeds": [0], "variants": ["full"], "steps": 24, "pause": 0.3}
-    book = write_toy_book(tmp_path, **values, limits={"minutes": 0.1})
+    values = {"seeds": [0], "variants": ["full"], "steps": 10, "pause": 0.3}
+    book = write_toy_book(tmp_path, **values, limits={"minutes": 0.05})
     monkeypatch.chdir(book)
     assert main(["sweep", "toy", "--retries", "0"]) == 1
-    assert "stopped after its time limit of 6 s" in capfd.readouterr().out
+    assert "stopped after its time limit of 3 s" in capfd.readouterr().out
     wait_for(lambda: not processes(book), 20)
     assert read_records("toy", book) == []
     (book / "book" / "presets" / "toy.yml").write_text(yaml.safe_dump({"cpu": values}))
     assert main(["sweep", "toy"]) == 0
-    assert_complete(book, ["full"], [0], 24)
+    assert_complete(book, ["full"], [0], 10)
 
 
 @pytest.mark.parametrize(
