@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -149,27 +150,28 @@ def somebody_else() -> Iterator[None]:
         os.seteuid(0)
 
 
-def test_read_only_results(tmp_path: Path) -> None:
-    for folder in (tmp_path, *tmp_path.parents[:2]):  # pytest's own are for their owner only
-        folder.chmod(0o755)
-    results = tmp_path / "book" / "results"
-    path = record_run(**RUN, **REST, root=tmp_path)
-    before = path.read_bytes()
-    for folder in (results / "toy", results):
-        folder.chmod(0o555)
-    try:
-        with somebody_else():
-            with pytest.raises(
-                ProjectError, match=r"cannot be written \(Permission denied\): make it writable"
-            ):
-                record_run(**(RUN | {"seed": 1}), **REST, root=tmp_path)
-            with pytest.raises(ProjectError, match=r"cannot be written \(Permission denied\)"):
-                record_run(**RUN, **REST, root=tmp_path)
-    finally:
-        for folder in (results, results / "toy"):
-            folder.chmod(0o755)
-    assert path.read_bytes() == before
-    assert [p.name for p in (results / "toy").iterdir()] == [path.name]
+def test_read_only_results() -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to everybody else
+        root = Path(name)
+        root.chmod(0o755)
+        results = root / "book" / "results"
+        path = record_run(**RUN, **REST, root=root)
+        before = path.read_bytes()
+        for folder in (results / "toy", results):
+            folder.chmod(0o555)
+        try:
+            with somebody_else():
+                with pytest.raises(
+                    ProjectError, match=r"cannot be written \(Permission denied\): make it writable"
+                ):
+                    record_run(**(RUN | {"seed": 1}), **REST, root=root)
+                with pytest.raises(ProjectError, match=r"cannot be written \(Permission denied\)"):
+                    record_run(**RUN, **REST, root=root)
+        finally:
+            for folder in (results, results / "toy"):
+                folder.chmod(0o755)
+        assert path.read_bytes() == before
+        assert [p.name for p in (results / "toy").iterdir()] == [path.name]
 
 
 def test_find_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
