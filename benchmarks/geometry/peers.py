@@ -30,7 +30,7 @@ from hands_lib.geometry.raster import rasterize
 from hands_lib.geometry.rotations import random_rotations
 from hands_lib.hand.kinematics import forward_kinematics, random_pose
 from hands_lib.hand.surface import hand_surface, mirror_mesh
-from hands_lib.reproduce.records import record_run
+from hands_lib.reproduce import Run, record_run
 from hands_lib.structures import Camera, Mesh
 
 OURS = "hands_lib"
@@ -372,7 +372,7 @@ def record(results: list[dict], rounds: int, started: float) -> None:
     for result in results:
         if "times" in result:
             times = {name: (row["median_ms"], "ms") for name, row in result["times"].items()}
-            record_run(
+            run = Run(
                 slug="geometry",
                 table=result["title"],
                 variant="contenders in turn",
@@ -380,9 +380,12 @@ def record(results: list[dict], rounds: int, started: float) -> None:
                 profile="cpu",
                 dataset="random hands",
                 dataset_version="1",
+                config={"rounds": rounds, "threads": torch.get_num_threads()},
+            )
+            record_run(
+                run,
                 protocol=f"median of {rounds} rounds, search structures built anew in every call",
                 metrics=times | {"load average": (os.getloadavg()[0], "1")},
-                config={"rounds": rounds, "threads": torch.get_num_threads()},
                 started=started,
                 device="cpu",
             )

@@ -2,9 +2,12 @@
 
 overhead   a job through `hands sweep` beside the same notebook through plain papermill, in turns
 kills      24 jobs of about 2 s, something killed with -9 at ten random moments; then the table, bit for bit
+           --sweeps N: N such sweeps instead, in each of them one thing is killed at a random moment
 records    10,000 records into all tables, verdicts and pages
 """
 
+import argparse
+import functools
 import json
 import os
 import random
@@ -17,13 +20,14 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "reproduce"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "reproduce")]
 
 from test_sweep import assert_complete, processes  # noqa: E402
 from toy import write_toy_book  # noqa: E402
 
 from hands_lib.reproduce.records import record_run  # noqa: E402
-from hands_lib.reproduce.tables import claims_page, results_page, status_page  # noqa: E402
+from hands_lib.reproduce.runs import Run  # noqa: E402
+from hands_lib.reproduce.tables import claims_page, compare, results_page, status_page  # noqa: E402
 
 os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
 COMMAND = [sys.executable, "-m", "hands_lib.reproduce.command"]
@@ -74,6 +78,65 @@ def overhead(folder: Path, jobs: int = 4) -> dict:
     }
 
 
+TARGETS = ["ipykernel_launcher", "reproduce.sweep", "snakemake", ""]  # the last: everything
+
+
+def kill_some(book: Path, what: str) -> int:
+    """Kill -9 all processes of a book with a word in their command line; how many there were."""
+    found = processes(book, what)
+    for pid in found:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    return len(found)
+
+
+def start_sweep(book: Path, call: int) -> subprocess.Popen:
+    log = open(book / f"call{call}.txt", "w")  # noqa: SIM115 - the sweep writes into it
+    command = [*COMMAND, "sweep", "toy", "--cores", "2"]
+    return subprocess.Popen(command, cwd=book, stdout=log, stderr=log)
+
+
+def what_it_leaves(book: Path) -> tuple[str, dict[str, bytes]]:
+    """The table as the book shows it, and the bytes of all trained weights by the names of their records."""
+    files = sorted((book / "book" / "results" / "toy").glob("*.safetensors"))
+    return repr(compare("toy", root=book)), {path.name: path.read_bytes() for path in files}
+
+
+def killed_sweeps(folder: Path, number: int) -> dict:
+    """Sweeps that are each killed once, beside one that nobody disturbs."""
+    chance, seeds = random.Random(0), list(range(12))
+    values = {"seeds": seeds, "steps": 10, "pause": 0.05}
+    book = write_toy_book(folder / "undisturbed", **values)
+    start = time.monotonic()
+    assert start_sweep(book, 1).wait() == 0
+    undisturbed = time.monotonic() - start
+    expected = what_it_leaves(book)
+    assert_complete(book, ["base", "full"], seeds, 10)
+    report: dict = {"undisturbed, s": round(undisturbed)}
+    for sweep in range(number):
+        book = write_toy_book(folder / f"killed{sweep}", **values)
+        what, begun = TARGETS[sweep % len(TARGETS)], time.monotonic()
+        process, calls = start_sweep(book, 1), 1
+        time.sleep(chance.uniform(0.05, 0.9) * undisturbed)
+        while not (found := kill_some(book, what)):  # between two jobs there is no kernel
+            assert process.poll() is None, "it was finished before anything was killed"
+            time.sleep(0.1)
+        at = time.monotonic() - begun
+        while process.wait():
+            assert calls < 5, (book / f"call{calls}.txt").read_text()
+            calls += 1
+            process = start_sweep(book, calls)
+        assert_complete(book, ["base", "full"], seeds, 10)
+        same = what_it_leaves(book) == expected
+        assert same, f"{book} differs from an undisturbed sweep"
+        key = f"sweep {sweep + 1}"
+        report[key] = f"{found} of {what or 'everything'} killed at {at:.1f} s, {calls} calls, bit-identical"
+        print(f"  ({key}: {time.monotonic() - begun:.0f} s)", file=sys.stderr, flush=True)
+    return report | {"seconds": round(time.monotonic() - start)}
+
+
 def kills(folder: Path, wanted: int = 10) -> dict:
     chance = random.Random(0)
     seeds = list(range(12))
@@ -84,19 +147,11 @@ def kills(folder: Path, wanted: int = 10) -> dict:
             if process is not None and process.returncode == 0:
                 break
             calls += 1
-            log = open(book / f"call{calls}.txt", "w")  # noqa: SIM115 - the sweep writes into it
-            command = [*COMMAND, "sweep", "toy", "--cores", "2"]
-            process = subprocess.Popen(command, cwd=book, stdout=log, stderr=log)
+            process = start_sweep(book, calls)
         if len(killed) < wanted:
             time.sleep(chance.uniform(1, 15))
-            what = chance.choice(["ipykernel_launcher", "reproduce.sweep", "snakemake", ""])
-            found = processes(book, what)
-            for pid in found:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
-            if found:
+            what = chance.choice(TARGETS)
+            if kill_some(book, what):
                 killed.append(what or "everything")
             time.sleep(1)
         else:
@@ -113,18 +168,9 @@ def kills(folder: Path, wanted: int = 10) -> dict:
 def records(folder: Path, number: int = 10_000) -> dict:
     book = write_toy_book(folder / "records")
     path = None
-    run = {"slug": "toy", "table": "errors", "profile": "cpu", "dataset": "line", "dataset_version": "1"}
     for variant in ("base", "full"):
-        path = record_run(
-            **run,
-            variant=variant,
-            seed=0,
-            config={},
-            protocol="p",
-            metrics={"error": (1.0, "m")},
-            started=0.0,
-            root=book,
-        )
+        run = Run("toy", "errors", variant, seed=0, profile="cpu", dataset="line", dataset_version="1")
+        path = record_run(run, protocol="p", metrics={"error": (1.0, "m")}, started=0.0, root=book)
     template = json.loads(path.read_text())
     chance = random.Random(0)
     for i in range(number):  # written as a sweep would: one file each, here without waiting for the disk
@@ -145,8 +191,16 @@ def records(folder: Path, number: int = 10_000) -> dict:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parts = {"overhead": overhead, "kills": kills, "records": records}
-    for name in sys.argv[1:] or parts:
+    parser.add_argument("part", nargs="*", help=f"of {', '.join(parts)} (default: all)")
+    parser.add_argument("--sweeps", type=int, help="kills: as many sweeps, each killed once")
+    options = parser.parse_args()
+    if options.sweeps:
+        parts["kills"] = functools.partial(killed_sweeps, number=options.sweeps)
+    for name in options.part or parts:
         print(name, "(load of the machine before: " + ", ".join(f"{x:.1f}" for x in os.getloadavg()) + ")")
         with tempfile.TemporaryDirectory() as folder:
             for key, value in parts[name](Path(folder).resolve()).items():

@@ -12,6 +12,7 @@ import yaml
 from hands_lib.reproduce.project import ProjectError, nearest, replacing
 
 SMOKE = "smoke"  # the profile that a chapter's own defaults stand for
+HEADER = ("slug", "tables", "method", "back_matter")  # what may stand under `hands` in a page's header
 LIMITS = "limits"  # the key of a preset that is no parameter: what one job of a sweep may use
 
 
@@ -34,13 +35,16 @@ _OF_PROFILE = {
 @dataclass(frozen=True)
 class Chapter:
     """One executable page. `slug` ties it to its records and published tables; pages that only show what
-    the others measured set `hands: {back_matter: true}` in their header and run last."""
+    the others measured set `hands: {back_matter: true}` in their header and run last. `tables` and `method`
+    say what the version of its records is made of, see `methods.py`."""
 
     name: str  # path below book/ without suffix: foundations/hand_model
     path: Path
     title: str
     slug: str
     back_matter: bool
+    tables: tuple[str, ...] | None = None  # None: its header says nothing about tables
+    method: tuple[str, ...] = ()
 
     @property
     def stem(self) -> str:
@@ -72,12 +76,8 @@ def book_pages(root: Path) -> list[Path]:
     return pages
 
 
-def page_header(path: Path) -> dict[str, Any]:
-    """The YAML header of a page; empty where it has none."""
-    return _header(path.read_text(encoding="utf-8"), path)
-
-
 def _header(text: str, path: Path) -> dict[str, Any]:
+    """The YAML header of a page; empty where it has none."""
     if not text.startswith("---\n"):
         return {}
     head, end, _ = text[4:].partition("\n---")
@@ -99,11 +99,23 @@ def list_chapters(root: Path) -> list[Chapter]:
         if "jupytext" not in header:
             continue
         own = header.get("hands") or {}
+        for key in own:
+            if key not in HEADER:
+                raise nearest(str(key), HEADER, f"key under `hands` in the header of {path}:")
         title = next((line[2:].strip() for line in text.splitlines() if line.startswith("# ")), path.stem)
         name = path.relative_to(root / "book").with_suffix("").as_posix()
         slug = own.get("slug", path.stem)
-        chapters.append(Chapter(name, path, title, slug, bool(own.get("back_matter"))))
+        tables = _names(own, "tables", path) if "tables" in own else None
+        method = _names(own, "method", path)
+        chapters.append(Chapter(name, path, title, slug, bool(own.get("back_matter")), tables, method))
     return chapters
+
+
+def _names(own: dict[str, Any], key: str, path: Path) -> tuple[str, ...]:
+    values = own.get(key) or []
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ProjectError(f"{path}: `hands: {key}` in its header is {values!r}; give a list of names")
+    return tuple(values)
 
 
 def find_chapter(name: str, root: Path) -> Chapter:

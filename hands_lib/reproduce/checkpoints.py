@@ -2,9 +2,9 @@
 
 A training loop keeps its whole state in one dictionary, and says in one line what run it belongs to:
 
-    run = dict(slug="toy", table="errors", variant=variant, seed=seed, profile=profile,
-               dataset="world", dataset_version="1", config=config)
-    checkpoint = checkpoint_path(**run)
+    run = Run(slug="toy", table="errors", variant=variant, seed=seed, profile=profile,
+              dataset="world", dataset_version="1", config=config)
+    checkpoint = checkpoint_path(run)
     state = load_checkpoint(checkpoint) or {"step": 0, "net": net.state_dict(), ...}
 
 A run that goes on must draw the random numbers of one that was never stopped: seed each step by its number
@@ -18,38 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from hands_lib.reproduce.methods import method_version
-from hands_lib.reproduce.project import ProjectError, replacing, set_aside
-from hands_lib.reproduce.records import checkpoint_of, run_key
+from hands_lib.reproduce.project import ProjectError, find_root, replacing, set_aside
+from hands_lib.reproduce.runs import Run
 
 DAMAGE = (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError, KeyError)
 
 
-def checkpoint_path(
-    *,
-    slug: str,
-    table: str,
-    variant: str,
-    seed: int,
-    profile: str,
-    dataset: str,
-    dataset_version: str,
-    config: dict[str, Any],
-    root: Path | None = None,
-) -> Path:
+def checkpoint_path(run: Run, root: Path | None = None) -> Path:
     """`runs/checkpoints/<slug>/<key>.pt`: another configuration or a changed method has another file, so that
     nothing goes on from a state that is not its own."""
-    key = run_key(
-        slug=slug,
-        table=table,
-        variant=variant,
-        seed=seed,
-        profile=profile,
-        dataset=dataset,
-        dataset_version=dataset_version,
-        config=config,
-        method=method_version(slug, root),
-    )
-    return checkpoint_of(key, slug, root)
+    root = root or find_root()
+    key = run.key(method_version(run.slug, run.table, root))
+    return root / "runs" / "checkpoints" / run.slug / f"{key}.pt"
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

@@ -1,14 +1,17 @@
 """In JupyterLab: what is recorded of a system, a choice of profile and variants, and a button for the rest.
 
 The button starts `hands sweep`, so what a notebook starts is planned, locked, retried and recorded as from a
-terminal, and goes on when the notebook is closed.
+terminal. It writes into a file, which the widgets follow, so that it goes on when the kernel is restarted or
+the notebook closed.
 """
 
+import html
 import os
-import signal
+import re
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +20,22 @@ import yaml
 from hands_lib.reproduce.chapters import SMOKE, read_presets
 from hands_lib.reproduce.plan import chapters_of, duration, look_up, planned_runs, time_left
 from hands_lib.reproduce.project import ProjectError, find_root
-from hands_lib.reproduce.records import PROFILES
+from hands_lib.reproduce.runs import PROFILES
 from hands_lib.reproduce.tables import HtmlTable
 
 LIVE = "JPY_SESSION_NAME"  # set by the Jupyter server for kernels of a notebook that a person has open
+PROGRESS = re.compile(r"(\d+) of (\d+) done, \d+ running, (\d+) failed.*")  # what `hands sweep` prints
+# the colours are JupyterLab's own, so that both themes have theirs
+STYLE = """<style>
+.hands-runs { max-height: 24em; overflow-y: auto; }
+.hands-runs table { border-collapse: collapse; margin: 0; }
+.hands-runs caption { caption-side: top; font-weight: 600; padding: 0.3em 0; text-align: left; }
+.hands-runs caption { white-space: nowrap; }
+.hands-runs td, .hands-runs th { padding: 0.15em 2em 0.15em 0; text-align: left; }
+.hands-runs thead th { border-bottom: 1px solid var(--jp-border-color1); }
+.hands-runs tbody th { font-weight: normal; }
+.hands-said { line-height: 1.4; margin: 0; white-space: pre-wrap; }
+</style>"""
 
 
 def plan_table(
@@ -28,22 +43,24 @@ def plan_table(
 ) -> HtmlTable:
     """The runs of a profile and which of them are recorded."""
     root = root or find_root()
-    runs = [r for c in chapters_of(name, root, profile) for r in planned_runs(c, root, profile, given or {})]
+    chapters = chapters_of(name, root, profile)
+    runs = [r for c in chapters for r in planned_runs(c, root, profile, given or {})]
     planned, damaged = look_up(runs, root)
     done = sum(p.state == "recorded" for p in planned)
     left = time_left(planned)
     notes = [] if left is None or done == len(planned) else [f"what is missing takes about {duration(left)}"]
     rows = [
         (
+            *([p.run.chapter.stem] if len(chapters) > 1 else []),
             p.run.variant or "-",
             "-" if p.run.seed is None else str(p.run.seed),
             "missing (earlier method)" if p.state == "stale" else p.state,
-            "" if p.seconds is None else duration(p.seconds),
+            "" if p.seconds is None else "about " * (p.state != "recorded") + duration(p.seconds),
         )
         for p in planned
     ]
     caption = f"{name}, profile {profile}: {done} of {len(planned)} runs recorded"
-    head = ("variant", "seed", "state", "time")
+    head = (*(["chapter"] if len(chapters) > 1 else []), "variant", "seed", "state", "time")
     return HtmlTable(caption, head, rows, notes=[*notes, *(message for _, message in damaged)])
 
 
@@ -64,75 +81,126 @@ def choose_runs(name: str, root: Path | None = None) -> Any:
     profiles = profiles_of(name, root)
     if not profiles:
         raise ProjectError(f"{name} has no profile besides smoke: add one to book/presets/{name}.yml")
-    return _widgets(name, root, profiles) if LIVE in os.environ else plan_table(name, profiles[0], root=root)
+    if LIVE not in os.environ:
+        return plan_table(name, profiles[0], root=root)
+    return RunChooser(name, root, profiles).box
 
 
-def _widgets(name: str, root: Path, profiles: list[str]) -> Any:
-    import ipywidgets
+class RunChooser:
+    """Widgets of one chapter or system, and the sweep that they start; `box` is what a notebook shows."""
 
-    profile = ipywidgets.Dropdown(options=profiles, description="profile")
-    variants = ipywidgets.SelectMultiple(description="variants", rows=5)
-    run = ipywidgets.Button(description="Run what is missing", button_style="primary")
-    stop = ipywidgets.Button(description="Stop", disabled=True)
-    shown, progress = ipywidgets.HTML(), ipywidgets.HTML()
-    process: list[subprocess.Popen] = []
+    def __init__(self, name: str, root: Path, profiles: list[str]):
+        from ipywidgets import HTML, Box, Button, Dropdown, HBox, IntProgress, Layout, VBox
 
-    def given() -> dict[str, Any]:
-        return {"variants": list(variants.value)} if variants.value else {}
+        self.name, self.root = name, root
+        self.log = root / "runs" / "sweeps" / f"notebook-{name}.txt".replace("/", ".")
+        self.sweep: subprocess.Popen | None = None
+        as_wide = Layout(width="auto")  # the usual width cuts the words off
+        self.profile = Dropdown(options=profiles, description="profile", layout=Layout(width="14em"))
+        self.profile.style.description_width = "initial"
+        self.variants = Box(layout=Layout(flex_flow="row wrap"))
+        self.run = Button(description="Run what is missing", button_style="primary", layout=as_wide)
+        self.stop = Button(description="Stop", disabled=True, layout=as_wide)
+        self.bar = IntProgress(layout=Layout(width="16em", visibility="hidden"))
+        self.said, self.table = HTML(), HTML()
+        self.profile.observe(self._change_profile, names="value")
+        self.run.on_click(self._start)
+        self.stop.on_click(self._stop)
+        self._change_profile()
+        buttons = HBox([self.run, self.stop, self.bar], layout=Layout(align_items="center"))
+        self.box = VBox([HTML(STYLE), self.profile, self.variants, buttons, self.said, self.table])
 
-    def refresh(*_: object) -> None:
-        shown.value = plan_table(name, profile.value, given(), root)._repr_html_()
+    def _change_profile(self, *_: object) -> None:
+        from ipywidgets import Checkbox, Layout
 
-    def change_profile(*_: object) -> None:
-        chapters = chapters_of(name, root, profile.value)
-        runs = [r for c in chapters for r in planned_runs(c, root, profile.value, {})]
-        variants.options = list(dict.fromkeys(r.variant for r in runs if r.variant))
-        variants.value = variants.options
-        refresh()
-
-    def follow() -> None:
-        assert process[-1].stdout is not None
-        lines: list[str] = []
-        for line in process[-1].stdout:
-            lines.append(line.rstrip())
-            progress.value = HtmlTable("Sweep", ("progress",), [(line,) for line in lines[-4:]])._repr_html_()
-        process[-1].wait()
-        run.disabled, stop.disabled = False, True
-        refresh()
-
-    def start(*_: object) -> None:
-        run.disabled, stop.disabled = True, False
-        command = [
-            sys.executable,
-            "-m",
-            "hands_lib.reproduce.command",
-            "sweep",
-            name,
-            "--profile",
-            profile.value,
+        chapters = chapters_of(self.name, self.root, self.profile.value)
+        runs = [r for c in chapters for r in planned_runs(c, self.root, self.profile.value, {})]
+        # chapters of one system have variants of their own: there, all are run
+        names = dict.fromkeys(r.variant for r in runs if r.variant) if len(chapters) == 1 else {}
+        layout = Layout(width="auto", margin="0 1.5em 0 0")
+        self.variants.children = [
+            Checkbox(value=True, description=name, indent=False, layout=layout) for name in names
         ]
-        for key, value in given().items():
+        for box in self.variants.children:
+            box.observe(self._refresh, names="value")
+        self._refresh()
+
+    def _given(self) -> dict[str, Any]:
+        chosen = [box.description for box in self.variants.children if box.value]
+        return {} if len(chosen) == len(self.variants.children) else {"variants": chosen}
+
+    def _refresh(self, *_: object) -> None:
+        """The table, and whether there is something to run."""
+        given = self._given()
+        nothing = given == {"variants": []}
+        table = plan_table(self.name, self.profile.value, {} if nothing else given, self.root)
+        missing = any(row[-2] != "recorded" for row in table.rows)
+        self.table.value = f'<div class="hands-runs">{table._repr_html_()}</div>'
+        if nothing:
+            self.table.value = '<p class="hands-said">Choose a variant.</p>'
+        self.run.disabled = self.sweep is not None or nothing or not missing
+
+    def _say(self, text: str) -> None:
+        self.said.value = f'<pre class="hands-said">{html.escape(text)}</pre>'
+
+    def _start(self, *_: object) -> None:
+        command = [sys.executable, "-m", "hands_lib.reproduce.command", "sweep", self.name]
+        command += ["--profile", self.profile.value]
+        for key, value in self._given().items():
             command += ["-p", key, yaml.safe_dump(value, default_flow_style=True).strip()]
-        process.append(
-            subprocess.Popen(
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.log, "w", encoding="utf-8") as log:
+            self.sweep = subprocess.Popen(
                 command,
-                cwd=root,
-                stdout=subprocess.PIPE,
+                cwd=self.root,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
                 stderr=subprocess.STDOUT,
-                text=True,
                 start_new_session=True,  # an interrupt of the kernel is no interrupt of the sweep
             )
-        )
-        threading.Thread(target=follow, daemon=True).start()
+        for widget in (self.profile, self.run, *self.variants.children):
+            widget.disabled = True
+        self.stop.disabled = False
+        self.bar.value, self.bar.max, self.bar.bar_style = 0, 1, ""
+        self.bar.layout.visibility = "visible"
+        self._say("starting")
+        threading.Thread(target=self._follow, args=(self.sweep,), daemon=True).start()
 
-    def end(*_: object) -> None:
-        if process and process[-1].poll() is None:
-            process[-1].send_signal(signal.SIGINT)
+    def _follow(self, sweep: subprocess.Popen) -> None:
+        """Show what the sweep writes until it has ended."""
+        lines: list[str] = []
+        ended = False
+        while not ended:
+            ended = sweep.poll() is not None
+            found = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+            if found != lines:
+                lines = found
+                self._show(lines, ended)
+            time.sleep(0 if ended else 0.3)
+        if sweep.returncode < 0:  # it had not come so far as to answer
+            self._say("stopped before anything was started")
+        self.bar.bar_style = "success" if sweep.returncode == 0 else "warning"
+        self.sweep = None
+        for widget in (self.profile, *self.variants.children):
+            widget.disabled = False
+        self.stop.disabled = True
+        self._refresh()
 
-    profile.observe(change_profile, names="value")
-    variants.observe(refresh, names="value")
-    run.on_click(start)
-    stop.on_click(end)
-    change_profile()
-    buttons = ipywidgets.HBox([run, stop])
-    return ipywidgets.VBox([ipywidgets.HBox([profile, variants]), buttons, progress, shown])
+    def _show(self, lines: list[str], ended: bool) -> None:
+        progress = [(number, found) for number, line in enumerate(lines) if (found := PROGRESS.match(line))]
+        if progress:
+            number, found = progress[-1]
+            done = int(found[1])
+            self.bar.max = int(found[2])
+            if done != self.bar.value:
+                self.bar.value = done
+                self._refresh()
+            # after the progress comes the report
+            lines = lines[number + 1 :] if ended and lines[number + 1 :] else lines[number:]
+        self._say("\n".join(lines))
+
+    def _stop(self, *_: object) -> None:
+        if self.sweep is not None and self.sweep.poll() is None:
+            self.stop.disabled = True
+            self._say("stopping; what is done stays, and what is not goes on from its checkpoint next time")
+            self.sweep.terminate()  # an interrupt is ignored where the server itself ignores it

@@ -24,7 +24,7 @@ from hands_lib.reproduce.chapters import (
     read_presets,
     resolve_parameters,
 )
-from hands_lib.reproduce.methods import method_version
+from hands_lib.reproduce.methods import method_versions
 from hands_lib.reproduce.project import ProjectError, nearest
 from hands_lib.reproduce.records import RunRecord, all_results, sort_damaged
 
@@ -135,11 +135,13 @@ def started_marker(run: PlannedRun, root: Path) -> Path:
 def look_up(runs: list[PlannedRun], root: Path) -> tuple[list[Planned], list[tuple[Path, str]]]:
     """The state of every job, and the damaged records that were found on the way."""
     records, damaged = sort_damaged(sorted(all_results(root).glob("*/*.json")))
-    versions = {slug: method_version(slug, root) for slug in {r.slug for r in records}}
+    versions = method_versions({(r.slug, r.table) for r in records}, root)
     return [_state(run, records, versions, root) for run in runs], damaged
 
 
-def _state(run: PlannedRun, records: list[RunRecord], versions: dict[str, str], root: Path) -> Planned:
+def _state(
+    run: PlannedRun, records: list[RunRecord], versions: dict[tuple[str, str], str], root: Path
+) -> Planned:
     start = f"{run.chapter.name}:"
     chapter = [
         r for r in records if r.profile == run.profile and any(a.startswith(start) for a in r.asked_by)
@@ -150,7 +152,7 @@ def _state(run: PlannedRun, records: list[RunRecord], versions: dict[str, str], 
         for r in variant
         if run.seed in (None, r.seed) and start + run.parameters_hash in r.asked_by and run.profile != SMOKE
     ]
-    current = [r for r in own if r.method_version == versions[r.slug]]
+    current = [r for r in own if r.method_version == versions[r.slug, r.table]]
     if current and not started_marker(run, root).exists():
         return Planned(run, "recorded", max(r.wall_time for r in current))
     earlier = [r.wall_time for r in own or variant or chapter]

@@ -423,6 +423,19 @@ def rows_of(test: Threshold | Comparison | Ratio) -> list[str]:
     return [test.better, test.than] if isinstance(test, Comparison) else [test.of, test.over]
 
 
+class OwnTable(_Model):
+    """A table that no paper prints: what this book measures beyond it."""
+
+    title: str
+    note: str = ""
+
+
+class OwnClaim(Claim):
+    """What this book expects of its own runs, judged as the paper's claims are. It is not the paper's."""
+
+    where: str = "target of this book"
+
+
 class Inconsistency(_Model):
     """Something a paper prints that does not agree with itself, with its references or with its own code.
 
@@ -442,7 +455,8 @@ class Inconsistency(_Model):
 
 
 class Published(_Model):
-    """One file: the tables, claims and inconsistencies of one system."""
+    """One file: the tables, claims and inconsistencies of one system, and what this book adds: tables beyond
+    the paper and targets of its own, which are always shown as such."""
 
     slug: str
     source: str = Field(description="key in book/references.bib")
@@ -450,15 +464,23 @@ class Published(_Model):
     tables: dict[str, Table]
     claims: list[Claim] = []
     inconsistencies: list[Inconsistency] = []
+    own_tables: dict[str, OwnTable] = {}
+    own_claims: list[OwnClaim] = []
 
     @model_validator(mode="after")
     def _claims_fit(self) -> "Published":
-        ids = [claim.id for claim in self.claims]
+        ids = [claim.id for claim in (*self.claims, *self.own_claims)]
         if len(set(ids)) < len(ids):
             raise ValueError("two claims share an id")
+        twice = self.tables.keys() & self.own_tables.keys()
+        if twice:
+            raise ValueError(f"own_tables has {sorted(twice)}, which the paper prints: name it otherwise")
         for claim in self.claims:
             if claim.table not in self.tables:
                 raise ValueError(f"claim {claim.id} names table {claim.table!r}, which is not in the file")
+        for claim in self.own_claims:
+            if claim.table not in self.tables | self.own_tables:
+                raise ValueError(f"own claim {claim.id} names table {claim.table!r}, not in the file")
         entries = [entry.id for entry in self.inconsistencies]
         if len(set(entries)) < len(entries):
             raise ValueError("two inconsistencies share an id")
@@ -707,8 +729,8 @@ for _tag in ("tag:yaml.org,2002:float", "tag:yaml.org,2002:int"):
 
 _KEYS = {
     key
-    for model in (Published, Table, Column, Row, Cell, Claim, Inconsistency, Bound, Spread, Range, Threshold)
-    + (Comparison, Ratio, AllOf, Arithmetic, Same, Marks, Order)
+    for model in (Published, Table, OwnTable, Column, Row, Cell, Claim, Inconsistency, Bound, Spread, Range)
+    + (Threshold, Comparison, Ratio, AllOf, Arithmetic, Same, Marks, Order)
     for key in model.model_fields
 }
 

@@ -4,9 +4,9 @@ A record says what was measured, on what, with what and for how long, so that a 
 alone and a number can be traced to its run. Records of the smoke profile are named `smoke-*.json`, are
 ignored by git, and are never shown as results.
 
-What identifies a run is hashed into its `key`: system, table, variant, seed, profile, data set and version,
-configuration, and the version of the method (`methods.py`). One key, one file: a run that is made twice is
-still one record, and a run of a changed method is another one, beside which the old record stays as stale.
+What identifies a run (`runs.Run`) and the version of its method (`methods.py`) are hashed into its `key`. One
+key, one file: a run that is made twice is still one record, and a run of a changed method is another one,
+beside which the old record stays as stale.
 
 Small trained weights lie beside a record as `<record>.safetensors`.
 """
@@ -16,13 +16,12 @@ import json
 import math
 import os
 import platform
-import re
 import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -30,13 +29,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from hands_lib.reproduce.methods import method_version
+from hands_lib.reproduce.chapters import list_chapters, read_presets
+from hands_lib.reproduce.checkpoints import checkpoint_path
+from hands_lib.reproduce.methods import check_table, declared_tables, method_version
 from hands_lib.reproduce.project import ProjectError, find_root, replacing, set_aside, write_atomically
+from hands_lib.reproduce.runs import PROFILES, Run
 
 if TYPE_CHECKING:  # reading records needs no torch
     from torch import Tensor
 
-PROFILES = ("smoke", "cpu", "gpu", "paper")  # from small to large; a page shows the largest one that ran
 LIBRARIES = ("torch", "numpy", "numba")
 RESULTS = "HANDS_RESULTS"  # environment variable: write and read records in another folder
 JOB = "HANDS_JOB"  # environment variable, set for kernels that `hands` starts; see `Job`
@@ -82,40 +83,6 @@ class Job:
         return Job(**json.loads(os.environ.get(JOB) or "{}"))
 
 
-def run_key(
-    *,
-    slug: str,
-    table: str,
-    variant: str,
-    seed: int,
-    profile: str,
-    dataset: str,
-    dataset_version: str,
-    config: Mapping[str, Any],
-    method: str,
-) -> str:
-    """Hash of what identifies a run (16 hexadecimal digits)."""
-    words = [
-        slug,
-        table,
-        variant,
-        seed,
-        profile,
-        dataset,
-        str(dataset_version),
-        _config_text(slug, config),
-        method,
-    ]
-    return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:16]
-
-
-def _config_text(slug: str, config: Mapping[str, Any]) -> str:
-    try:
-        return json.dumps(config, sort_keys=True, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ProjectError(f"run record of {slug}: config must be plain JSON values ({error})") from error
-
-
 class RunRecord(BaseModel):
     """What one run measured. `table` and `variant` are the table and the row of `book/published/<slug>.yml`
     it belongs to; metrics carry the names of that table's columns. Times are seconds."""
@@ -151,23 +118,16 @@ class RunRecord(BaseModel):
         return self.profile, self.dataset, self.dataset_version, self.protocol
 
     @property
+    def run(self) -> Run:
+        return Run(**{field.name: getattr(self, field.name) for field in fields(Run)})
+
+    @property
     def key(self) -> str:
-        own = {name: getattr(self, name) for name in IDENTITY}
-        return run_key(**own, method=self.method_version)
+        return self.run.key(self.method_version)
 
     @property
     def file_name(self) -> str:
-        return _file_name(self.profile, self.table, self.variant, self.dataset, self.seed, self.key)
-
-
-IDENTITY = ("slug", "table", "variant", "seed", "profile", "dataset", "dataset_version", "config")
-
-
-def _file_name(profile: str, table: str, variant: str, dataset: str, seed: int, key: str) -> str:
-    """A smoke run replaces its predecessor whatever its settings were; of any other profile, every key has
-    a file of its own."""
-    words = [profile, table, variant, dataset, f"seed{seed}"] + ([] if profile == "smoke" else [key])
-    return "-".join(re.sub(r"[^a-z0-9]+", "_", word.lower()).strip("_") for word in words) + ".json"
+        return self.run.file_name(self.method_version)
 
 
 def results_folder(root: Path | None = None) -> Path:
@@ -220,38 +180,14 @@ def _version(name: str) -> str:
         return "not installed"
 
 
-def find_record(
-    *,
-    slug: str,
-    table: str,
-    variant: str,
-    seed: int,
-    profile: str,
-    dataset: str,
-    dataset_version: str,
-    config: dict[str, Any],
-    root: Path | None = None,
-) -> RunRecord | None:
+def find_record(run: Run, root: Path | None = None) -> RunRecord | None:
     """The record of exactly this run by the present method, or None: then the run is to be made.
 
     None also under `hands run --force`, and always for the smoke profile, whose runs are made anew with every
     build. A damaged record is set aside with a warning, and its run is made again.
     """
-    method = method_version(slug, root)
-    path = results_folder(root) / slug
-    key = run_key(
-        slug=slug,
-        table=table,
-        variant=variant,
-        seed=seed,
-        profile=profile,
-        dataset=dataset,
-        dataset_version=dataset_version,
-        config=config,
-        method=method,
-    )
-    path /= _file_name(profile, table, variant, dataset, seed, key)
-    if profile == "smoke" or Job.here().force or not path.is_file():
+    path = results_folder(root) / run.slug / run.file_name(method_version(run.slug, run.table, root))
+    if run.profile == "smoke" or Job.here().force or not path.is_file():
         return None
     try:
         record = read_record(path)
@@ -266,17 +202,10 @@ def find_record(
 
 
 def record_run(
+    run: Run,
     *,
-    slug: str,
-    table: str,
-    variant: str,
-    seed: int,
-    profile: str,
-    dataset: str,
-    dataset_version: str,
     protocol: str,
     metrics: dict[str, float | int | tuple[float | int, str]],
-    config: dict[str, Any],
     started: float,
     units: dict[str, str] | str | None = None,
     steps: int | None = None,
@@ -287,44 +216,42 @@ def record_run(
     """Write the record of one finished run, delete the run's checkpoint, and return the record's path.
 
     Args:
-        slug: system; names the folder, and the published file it is compared with.
-        table, variant: table and row of that file.
-        profile: smoke, cpu, gpu or paper.
-        dataset, dataset_version: what was measured on, for example "interhand26m sample", "1.0".
+        run: what was measured, on what, with which settings.
         protocol: how it was measured, in one sentence; runs are averaged only if it is the same.
         metrics: column -> number, or (number, unit).
-        units: unit of every metric given as a bare number: one string for all, or column -> unit.
-        config: every setting that could change the numbers; JSON values.
         started: `time.time()` from before the run; the wall time is measured from it.
+        units: unit of every metric given as a bare number: one string for all, or column -> unit.
         device: where it ran; default: the first GPU if there is one, else the CPU.
         weights: trained tensors to lie beside the record, at most 4 MB; `load_weights` reads them.
         root: checkout to write into (default: the one around the working directory, or $HANDS_RESULTS).
 
     Raises:
-        ProjectError: a number is not finite, a unit is missing, the profile is unknown, or nothing can be
-            written there: no record is left. Weights that are too large: the record is written without them.
+        ProjectError: a number is not finite, a unit is missing, the chapter's header declares other tables,
+            or nothing can be written there: no record is left. Weights that are too large: the record is
+            written without them.
     """
-    if profile not in PROFILES:
-        raise ProjectError(f"run record of {slug}: profile {profile!r} is none of {', '.join(PROFILES)}")
     full: dict[str, Any] = {}
     for name, value in metrics.items():
         number, unit = value if isinstance(value, tuple) else (value, None)
         unit = unit or (units if isinstance(units, str) else (units or {}).get(name))
         if unit is None:
-            raise ProjectError(f"run record of {slug}: metric {name!r} has no unit; '1' for a plain number")
+            raise ProjectError(
+                f"run record of {run.slug}: metric {name!r} has no unit; '1' for a plain number"
+            )
         full[name] = {"value": float(number), "unit": unit}
-    text = _config_text(slug, config)
+    text = run.config_text()
     folder = results_folder(root)
     job = Job.here()
+    check_table(run.slug, run.table, job.chapter, root)
     try:
         record = RunRecord(
-            slug=slug,
-            table=table,
-            variant=variant,
-            seed=seed,
-            profile=profile,
-            dataset=dataset,
-            dataset_version=str(dataset_version),
+            slug=run.slug,
+            table=run.table,
+            variant=run.variant,
+            seed=run.seed,
+            profile=run.profile,
+            dataset=run.dataset,
+            dataset_version=str(run.dataset_version),
             protocol=protocol,
             metrics=full,
             steps=steps,
@@ -334,27 +261,22 @@ def record_run(
             git_commit=_git_commit(root or find_root()),
             config=json.loads(text),
             config_hash=hashlib.sha256(text.encode()).hexdigest()[:8],
-            method_version=method_version(slug, root),
+            method_version=method_version(run.slug, run.table, root),
             asked_by=[job.name] if job.name else [],
             created=datetime.now(UTC).replace(microsecond=0),
         )
     except ValidationError as error:
-        raise ProjectError(f"run record of {slug} refused: {_problems(error)}") from error
-    path = folder / slug / record.file_name
+        raise ProjectError(f"run record of {run.slug} refused: {_problems(error)}") from error
+    path = folder / run.slug / record.file_name
     refusal = None
     if weights is not None:
         digest, refusal = _write_weights(path.with_suffix(".safetensors"), weights, folder)
         record = record.model_copy(update={"weights_sha256": digest})
     write_atomically(path, record.model_dump_json(indent=2) + "\n")
-    checkpoint_of(record.key, slug, root).unlink(missing_ok=True)
+    checkpoint_path(run, root).unlink(missing_ok=True)
     if refusal:
         raise ProjectError(f"{path} is written, but without its weights: {refusal}")
     return path
-
-
-def checkpoint_of(key: str, slug: str, root: Path | None = None) -> Path:
-    """Where the checkpoint of the run with this key lies while it is under way."""
-    return (root or find_root()) / "runs" / "checkpoints" / slug / f"{key}.pt"
 
 
 # --- weights -------------------------------------------------------------------------------------------
@@ -407,6 +329,57 @@ def load_weights(record: RunRecord, root: Path | None = None) -> "dict[str, Tens
     if hashlib.sha256(data).hexdigest() != record.weights_sha256:
         raise ProjectError(f"{path} is damaged or belongs to another run: {mend}")
     return load(data)
+
+
+def latest_record(
+    slug: str,
+    table: str,
+    variant: str,
+    seed: int | None = None,
+    profiles: Sequence[str] = PROFILES[1:],
+    root: Path | None = None,
+) -> RunRecord:
+    """The record whose weights another chapter plays with: `load_weights(latest_record(...))`.
+
+    Of the records that have weights, one of the present method goes before one of an earlier method, which is
+    taken with a warning; then the largest of the profiles, then the newest. `seed` asks for a seed.
+
+    Raises:
+        ProjectError: there is none; the message names the command that makes it.
+    """
+    folder = results_folder(root) / slug
+    own, missing = [], []
+    for record in sort_damaged(sorted(folder.glob("*.json")))[0]:
+        asked = (record.table, record.variant) == (table, variant) and seed in (None, record.seed)
+        if asked and record.profile in profiles and record.weights_sha256 is not None:
+            there = (folder / record.file_name).with_suffix(".safetensors").is_file()
+            (own if there else missing).append(record)
+    command = command_for(slug, table, profiles, root or find_root())
+    if not own:
+        lost = f" ({missing[0].file_name} has lost its .safetensors file)" if missing else ""
+        words = f"{slug}, table {table!r}, variant {variant!r}" + ("" if seed is None else f", seed {seed}")
+        raise ProjectError(f"no trained weights of {words} are recorded{lost}; they are made by: {command}")
+    version = method_version(slug, table, root)
+
+    def rank(record: RunRecord) -> tuple[bool, int, datetime]:
+        return record.method_version == version, PROFILES.index(record.profile), record.created
+
+    best = max(own, key=rank)
+    if best.method_version != version:
+        note = f"{best.file_name} is of an earlier version of its method; made anew by: {command}"
+        warnings.warn(note, stacklevel=2)
+    return best
+
+
+def command_for(slug: str, table: str, profiles: Sequence[str], root: Path) -> str:
+    """How a person makes the records of a table, in the smallest of the profiles that its chapter has."""
+    chapters = [chapter for chapter in list_chapters(root) if chapter.slug == slug]
+    owner = declared_tables(slug, chapters).get(table)
+    for chapter in [owner] if owner else chapters:
+        known = read_presets(chapter, root)
+        for profile in sorted(known.keys() & set(profiles), key=PROFILES.index):
+            return f"hands sweep {chapter.stem if owner else slug} --profile {profile}"
+    return f"nothing, as no chapter of {slug} has the profile {' or '.join(profiles)}"
 
 
 # --- reading -------------------------------------------------------------------------------------------

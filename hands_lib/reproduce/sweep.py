@@ -21,6 +21,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -246,7 +247,7 @@ def sweep(
     runs = [r for c in chapters_of(name, root, profile) for r in planned_runs(c, root, profile, given)]
     _check_writable(root)
     command = _snakemake(root, cores, cluster, retries)
-    with _lock_chapters(runs, root) as locks:
+    with _terminate_as_interrupt(), _lock_chapters(runs, root) as locks:
         planned, damaged = look_up(runs, root)
         for path, message in damaged:
             print(f"{message}\n  set aside as {set_aside(path).name}", file=out, flush=True)
@@ -265,6 +266,19 @@ def sweep(
         _prepare(folder, missing, root, profile, given, force)
         code = _watch(command, folder, missing, [lock.fileno() for lock in locks], cores, out)
         return _report(folder, missing, root, code, out)
+
+
+@contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    """`kill` ends a sweep as Ctrl-C does: with its jobs, and with word of what is done."""
+    if threading.current_thread() is not threading.main_thread():  # only that one may
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _prepare(
@@ -338,7 +352,9 @@ def _watch(
                     shown = done, running, failed
                     text = "" if left is None else f", about {duration(left)} left"
                     print(
-                        f"{done} of {len(missing)} done, {running} running, {failed} failed{text}", file=out
+                        f"{done} of {len(missing)} done, {running} running, {failed} failed{text}",
+                        file=out,
+                        flush=True,  # a notebook follows it
                     )
                 if code is not None:
                     return code

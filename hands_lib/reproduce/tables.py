@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import get_args
 
 from hands_lib.reproduce.project import ProjectError, find_root, nearest
 from hands_lib.reproduce.published import (
     Cell,
+    Claim,
     Published,
     holds_as_printed,
     read_all_published,
@@ -21,9 +21,9 @@ from hands_lib.reproduce.published import (
 )
 from hands_lib.reproduce.records import RunRecord, read_records
 from hands_lib.reproduce.verdicts import (
-    Answer,
     Evidence,
     claims_text,
+    count_answers,
     groups,
     judge,
     largest,
@@ -140,15 +140,17 @@ def _cell_text(cell: Cell) -> str:
 
 
 def compare_table(published: Published, name: str, evidence: Evidence) -> HtmlTable:
-    """One published table with the measured numbers beside it; what was measured beyond it comes after it."""
-    table = published.tables[name]
+    """One published table with the measured numbers beside it; what was measured beyond it comes after it. Of
+    a table that the paper does not print, the measured numbers alone."""
+    table = published.tables.get(name)
+    cells = table.cells if table else []
     own, stale, other = (
         [r for r in records if r.table == name]
         for records in (evidence.counted, evidence.stale, evidence.other_settings)
     )
     lines: list[tuple[str, ...]] = []
     sources: list[str] = []
-    for cell in table.cells:
+    for cell in cells:
         for record in own:
             measured = record.metrics.get(cell.metric)
             if record.variant == cell.row and measured and measured.unit != cell.unit:
@@ -157,9 +159,11 @@ def compare_table(published: Published, name: str, evidence: Evidence) -> HtmlTa
                     f"the published number in {cell.unit}: record it in {cell.unit}"
                 )
         lines += _measured_lines(cell.row, cell.metric, _cell_text(cell), own, sources, stale)
-    known = {(cell.row, cell.metric) for cell in table.cells}
-    for row, metric in sorted({(r.variant, m) for r in [*own, *stale] for m in r.metrics} - known):
-        lines += _measured_lines(row, metric, "-", own, sources, stale)
+    known = {(cell.row, cell.metric) for cell in cells}
+    beyond = dict.fromkeys((r.variant, metric) for r in [*own, *stale] for metric in r.metrics)
+    for row, metric in sorted(beyond, key=lambda place: place[0]):
+        if (row, metric) not in known:
+            lines += _measured_lines(row, metric, "-", own, sources, stale)
     notes = [f"[{i}] {source}" for i, source in enumerate(sources, 1)]
     if any("(smoke)" in line[3] for line in lines):
         notes.append("smoke: a short run that shows that the chapter works; not a result")
@@ -167,9 +171,26 @@ def compare_table(published: Published, name: str, evidence: Evidence) -> HtmlTa
         notes.append(f"stale: {len(stale)} runs by an earlier version of the method; they count for nothing")
     if other:
         notes.append(f"{len(other)} runs with other settings than most are not counted")
-    notes += _published_notes(published, name)
-    caption = f"{table.title}: published and measured (mean ± standard deviation over n seeds)"
-    return HtmlTable(caption, HEAD, lines, notes=notes)
+    how = "(mean ± standard deviation over n seeds)"
+    if table:
+        notes += _published_notes(published, name)
+        return HtmlTable(f"{table.title}: published and measured {how}", HEAD, lines, notes=notes)
+    title, note = own_title(published, name)
+    lines = [(row, metric, *measured) for row, metric, _, *measured in lines]
+    head = [word for word in HEAD if word != "published"]
+    return HtmlTable(f"{title}: beyond the paper, measured {how}", head, lines, "not run", [*notes, *note])
+
+
+def own_title(published: Published, name: str) -> tuple[str, list[str]]:
+    """Title and notes of a table that the paper does not print; its name where nobody gave it a title."""
+    own = published.own_tables.get(name)
+    return (own.title, [own.note] if own.note else []) if own else (name, [])
+
+
+def tables_beyond(published: Published, records: Sequence[RunRecord]) -> list[str]:
+    """The tables of `own_tables`, then those that are in no file but in the records."""
+    recorded = sorted({record.table for record in records} - published.tables.keys())
+    return list(dict.fromkeys([*published.own_tables, *recorded]))
 
 
 def _published_notes(published: Published, name: str) -> list[str]:
@@ -220,55 +241,63 @@ def inconsistencies_table(published: Published) -> HtmlTable:
     return HtmlTable("Printed inconsistencies", head, lines, "none found", notes)
 
 
-def claims_table(published: Published, evidence: Evidence, table: str | None = None) -> HtmlTable:
-    """The claims of a paper, whether they hold on its own printed numbers, and their verdicts."""
-    lines = []
+def claims_tables(published: Published, evidence: Evidence, table: str | None = None) -> list[HtmlTable]:
+    """The claims of a paper, whether they hold on its own printed numbers, and their verdicts; and apart from
+    them the targets that this book sets itself. A table without any is left out."""
     words = {True: "holds", False: "does not hold", None: "not printed"}
-    for claim in published.claims:
-        if table in (None, claim.table):
-            printed = words[holds_as_printed(claim, published)]
-            lines += [
-                (claim.text, claim.where, printed, v.answer, v.effect, v.judged_on)
-                for v in judge(claim, evidence.counted, evidence.stale)
-            ]
-    head = ("claim", "place", "in print", "verdict", "effect and 95 % interval", "judged on")
-    return HtmlTable("Claims and verdicts", head, lines, empty="the paper claims nothing about this table")
+    tail = ("verdict", "effect and 95 % interval", "judged on")
+
+    def lines(claims: Sequence[Claim], own: bool) -> list[tuple[str, ...]]:
+        return [
+            (c.text, *(() if own else (c.where, words[holds_as_printed(c, published)])), *answer)
+            for c in claims
+            for v in judge(c, evidence.counted, evidence.stale)
+            for answer in [(v.answer, v.effect, v.judged_on)]
+            if table in (None, c.table)
+        ]
+
+    head = ("claim", "place", "in print", *tail)
+    claims = HtmlTable("Claims and verdicts", head, lines(published.claims, own=False))
+    title = "Targets of this book, which are no claims of the paper, and verdicts"
+    targets = HtmlTable(title, ("target", *tail), lines(published.own_claims, own=True))
+    return [found for found in (claims, targets) if found.rows]
 
 
 def compare(slug: str, table: str | None = None, root: Path | None = None) -> Page:
     """Published numbers of a system beside the recorded ones, and the verdict on every claim.
 
-    In a chapter: `compare("intersections", table="fit error")` as the last line of a cell.
+    In a chapter: `compare("intersections", table="fit error")` as the last line of a cell. A table that the
+    paper does not print is one of the file's `own_tables`, or one that is recorded.
 
     Raises:
         ProjectError: no published file for the slug, or no such table in it; suggests the nearest name.
     """
     published = read_published(slug, root)
-    if table is not None and table not in published.tables:
-        raise nearest(table, published.tables, f"table of {slug}:")
-    evidence = sort_out(read_records(slug, root), root)
-    names = [table] if table else list(published.tables)
-    shown = [compare_table(published, name, evidence) for name in names]
-    if any(table in (None, claim.table) for claim in published.claims):
-        shown.append(claims_table(published, evidence, table))
-    return Page(shown)
+    records = read_records(slug, root)
+    known = [*published.tables, *tables_beyond(published, records)]
+    if table is not None and table not in known:
+        raise nearest(table, known, f"table of {slug}:")
+    evidence = sort_out(records, root)
+    shown = [compare_table(published, name, evidence) for name in ([table] if table else known)]
+    return Page([*shown, *claims_tables(published, evidence, table)])
 
 
 def _system_section(published: Published, root: Path | None) -> Section:
     """A system: what ran in sight, what did not folded away; a system with no run is folded as a whole."""
-    evidence = sort_out(read_records(published.slug, root), root)
+    records = read_records(published.slug, root)
+    evidence = sort_out(records, root)
     measured = {record.table for record in (*evidence.counted, *evidence.stale)}
     ran = [name for name in published.tables if name in measured]
     idle = [name for name in published.tables if name not in measured]
     prefix = f"{published.slug}: "
     parts: list[HtmlTable | Section] = [compare_table(published, name, evidence) for name in ran]
-    answers = [
-        verdict.answer
-        for claim in published.claims
-        for verdict in judge(claim, evidence.counted, evidence.stale)
-    ]
-    if published.claims:
-        parts.append(claims_table(published, evidence))
+    beyond = tables_beyond(published, records)
+    parts += [compare_table(published, name, evidence) for name in beyond]
+
+    def answers(claims: Sequence[Claim]) -> str:
+        return count_answers([v.answer for c in claims for v in judge(c, evidence.counted, evidence.stale)])
+
+    parts += claims_tables(published, evidence)
     parts = [replace(t, caption=prefix + t.caption) if isinstance(t, HtmlTable) else t for t in parts]
     if idle:
         tables = [published_table(published, name) for name in idle]
@@ -279,10 +308,11 @@ def _system_section(published: Published, root: Path | None) -> Section:
         found = inconsistencies_table(published)
         found = replace(found, caption=prefix + found.caption)
         parts.append(Section(f"Printed inconsistencies: {len(published.inconsistencies)}", [found]))
-    counts = [f"{answers.count(a)} {a}" for a in get_args(Answer) if a in answers]
     title = f"{published.slug}: {len(ran)} of {len(published.tables)} tables with runs"
-    title += f"; claims: {', '.join(counts)}" if counts else ""
-    return Section(title, parts, unfolded=bool(ran))
+    title += f"; claims: {answers(published.claims)}" if published.claims else ""
+    title += f"; beyond the paper: {len(beyond)} tables" if beyond else ""
+    title += f"; targets of this book: {answers(published.own_claims)}" if published.own_claims else ""
+    return Section(title, parts, unfolded=bool(measured))
 
 
 def results_page(root: Path | None = None) -> Page:

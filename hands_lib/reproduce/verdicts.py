@@ -16,13 +16,14 @@ deviation over seeds (Cohen's d of paired samples).
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
-from hands_lib.reproduce.methods import method_version
-from hands_lib.reproduce.published import Claim, Comparison, Published, Ratio, Threshold, rows_of
-from hands_lib.reproduce.records import PROFILES, RunRecord
+from hands_lib.reproduce.methods import method_versions
+from hands_lib.reproduce.published import Claim, Comparison, OwnClaim, Published, Ratio, Threshold, rows_of
+from hands_lib.reproduce.records import RunRecord
+from hands_lib.reproduce.runs import PROFILES
 
 MIN_SEEDS = 3
 Answer = Literal["reproduced", "not reproduced", "inconclusive", "not run"]
@@ -47,8 +48,8 @@ class Evidence:
 def sort_out(records: Sequence[RunRecord], root: Path | None = None) -> Evidence:
     """Runs of one row are averaged only if their settings are the same: the settings with most seeds count,
     of equally many the ones recorded last. Smoke runs replace each other and are never stale."""
-    versions = {slug: method_version(slug, root) for slug in {r.slug for r in records}}
-    stale = [r for r in records if r.profile != "smoke" and r.method_version != versions[r.slug]]
+    versions = method_versions({(r.slug, r.table) for r in records}, root)
+    stale = [r for r in records if r.profile != "smoke" and r.method_version != versions[r.slug, r.table]]
     old = set(map(id, stale))
     rows: dict[tuple, dict[str, list[RunRecord]]] = {}
     for record in records:
@@ -246,13 +247,19 @@ def claims_text(published: Sequence[Published], evidence: dict[str, Evidence]) -
     """What `hands claims` prints: every claim with its verdict, and how many of each there are."""
     lines: list[str] = []
     answers: list[Answer] = []
+    targets: list[Answer] = []
     for system in published:
         own = evidence[system.slug]
-        for claim in system.claims:
+        for claim in (*system.claims, *system.own_claims):
             for verdict in judge(claim, own.counted, own.stale):
-                answers.append(verdict.answer)
+                (targets if isinstance(claim, OwnClaim) else answers).append(verdict.answer)
                 lines.append(f"{verdict.answer.upper():<15} {system.slug}: {claim.text} ({claim.where})")
                 details = "; ".join(text for text in (verdict.effect, verdict.judged_on) if text)
                 lines += [f"{'':<15} {details}"] if details else []
-    counts = [f"{answers.count(answer)} {answer}" for answer in dict.fromkeys(answers)]
-    return "\n".join([*lines, ", ".join(counts) or "no claim is written down"])
+    lines.append(count_answers(answers) or "no claim is written down")
+    return "\n".join(lines + ([f"targets of this book: {count_answers(targets)}"] if targets else []))
+
+
+def count_answers(answers: Sequence[Answer]) -> str:
+    """`3 reproduced, 1 not run`."""
+    return ", ".join(f"{answers.count(a)} {a}" for a in get_args(Answer) if a in answers)

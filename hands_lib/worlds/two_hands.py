@@ -31,6 +31,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import hands_lib
+from hands_lib.cache import cache_folder
 from hands_lib.structures import Camera, HandPose, TensorFields
 from hands_lib.worlds.cameras import camera_ring, cropped
 from hands_lib.worlds.identities import Identities, sample_identities
@@ -103,7 +104,7 @@ class TwoHandFrame(TensorFields):
 class TwoHandWorld(Sequence[TwoHandFrame]):
     """One split of the data set. Frames are made when they are first asked for, or all at once by `generate`.
 
-    root    folder of the cache; default $HANDS_CACHE, else ~/.cache/hands_lib
+    root    folder of the cache; default `cache.cache_folder`
 
     Raises WorldError for an unknown split.
     """
@@ -114,11 +115,9 @@ class TwoHandWorld(Sequence[TwoHandFrame]):
         if split not in SPLITS:
             raise WorldError(f"unknown split {split!r} of {VERSION}; there are {', '.join(SPLITS)}")
         self.split, self.settings = split, settings or WorldSettings()
-        if root is None:
-            root = os.environ.get("HANDS_CACHE") or Path.home() / ".cache" / "hands_lib"
         text = json.dumps(asdict(self.settings), sort_keys=True)
         key = hashlib.sha256(text.encode()).hexdigest()[:10]
-        self.folder = Path(root) / VERSION / f"{key}-{code_fingerprint()}" / split
+        self.folder = Path(root or cache_folder()) / VERSION / f"{key}-{code_fingerprint()}" / split
         self._open: OrderedDict[int, object] = OrderedDict()
         pixels = self.settings.num_views * self.settings.image_size**2
         self.frames_per_shard = max(1, min(8, 16_000_000 // (5 * pixels)))

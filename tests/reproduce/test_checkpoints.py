@@ -7,25 +7,33 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from hands_lib.reproduce import checkpoint_path, find_record, load_checkpoint, record_run, save_checkpoint
+from hands_lib.reproduce import (
+    Run,
+    checkpoint_path,
+    find_record,
+    load_checkpoint,
+    record_run,
+    save_checkpoint,
+)
 from hands_lib.reproduce.project import ProjectError, write_atomically
 from hands_lib.reproduce.records import JOB, read_records
 
-RUN = {
-    "slug": "toy",
-    "table": "errors",
-    "variant": "full",
-    "seed": 0,
-    "profile": "cpu",
-    "dataset": "line",
-    "dataset_version": "1",
-    "config": {"steps": 3},
-}
+RUN = Run(
+    slug="toy",
+    table="errors",
+    variant="full",
+    seed=0,
+    profile="cpu",
+    dataset="line",
+    dataset_version="1",
+    config={"steps": 3},
+)
 REST = {"protocol": "mean", "metrics": {"error": (0.5, "mm")}, "started": 0.0}
 
 
@@ -71,11 +79,11 @@ def test_damaged_checkpoint_is_set_aside(tmp_path: Path, damage) -> None:
 
 
 def test_a_checkpoint_belongs_to_one_run_and_goes_with_its_record(tmp_path: Path) -> None:
-    path = checkpoint_path(**RUN, root=tmp_path)
+    path = checkpoint_path(RUN, root=tmp_path)
     for change in ({"seed": 1}, {"variant": "base"}, {"config": {"steps": 4}}, {"dataset_version": "2"}):
-        assert checkpoint_path(**(RUN | change), root=tmp_path) != path
+        assert checkpoint_path(replace(RUN, **change), root=tmp_path) != path
     save_checkpoint(path, state())
-    record_run(**RUN, **REST, root=tmp_path)
+    record_run(RUN, **REST, root=tmp_path)
     assert not path.exists()
 
 
@@ -123,16 +131,16 @@ def test_full_disk(tmp_path: Path) -> None:
 
 def test_full_disk_while_a_record_is_written(tmp_path: Path) -> None:
     """The run's checkpoint stays until its record is there."""
-    checkpoint = checkpoint_path(**RUN, root=tmp_path)
+    checkpoint = checkpoint_path(RUN, root=tmp_path)
     save_checkpoint(checkpoint, state())
     (tmp_path / "book").mkdir()
     with full_disk(tmp_path / "book" / "results"):
-        too_much = RUN | {"config": {"notes": "x" * 200_000}}
+        too_much = replace(RUN, config={"notes": "x" * 200_000})
         with pytest.raises(ProjectError, match=r"cpu-errors-full.*\.json cannot be written"):
-            record_run(**too_much, **REST, root=tmp_path)
+            record_run(too_much, **REST, root=tmp_path)
         assert read_records("toy", tmp_path) == []
         assert checkpoint.exists()
-        record_run(**RUN, **REST, root=tmp_path)
+        record_run(RUN, **REST, root=tmp_path)
         assert len(read_records("toy", tmp_path)) == 1
         assert not checkpoint.exists()
 
@@ -155,7 +163,7 @@ def test_read_only_results() -> None:
         root = Path(name)
         root.chmod(0o755)
         results = root / "book" / "results"
-        path = record_run(**RUN, **REST, root=root)
+        path = record_run(RUN, **REST, root=root)
         before = path.read_bytes()
         for folder in (results / "toy", results):
             folder.chmod(0o555)
@@ -164,9 +172,9 @@ def test_read_only_results() -> None:
                 with pytest.raises(
                     ProjectError, match=r"cannot be written \(Permission denied\): make it writable"
                 ):
-                    record_run(**(RUN | {"seed": 1}), **REST, root=root)
+                    record_run(replace(RUN, seed=1), **REST, root=root)
                 with pytest.raises(ProjectError, match=r"cannot be written \(Permission denied\)"):
-                    record_run(**RUN, **REST, root=root)
+                    record_run(RUN, **REST, root=root)
         finally:
             for folder in (results, results / "toy"):
                 folder.chmod(0o755)
@@ -176,23 +184,23 @@ def test_read_only_results() -> None:
 
 def test_find_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Found by exactly what identifies it; not under --force, never for smoke runs, not when damaged."""
-    assert find_record(**RUN, root=tmp_path) is None
-    path = record_run(**RUN, **REST, root=tmp_path)
-    assert find_record(**RUN, root=tmp_path).metrics["error"].value == 0.5
+    assert find_record(RUN, root=tmp_path) is None
+    path = record_run(RUN, **REST, root=tmp_path)
+    assert find_record(RUN, root=tmp_path).metrics["error"].value == 0.5
     for change in ({"seed": 1}, {"table": "other"}, {"profile": "gpu"}, {"config": {"steps": 4}}):
-        assert find_record(**(RUN | change), root=tmp_path) is None
-    smoke = RUN | {"profile": "smoke"}
-    record_run(**smoke, **REST, root=tmp_path)
-    assert find_record(**smoke, root=tmp_path) is None
+        assert find_record(replace(RUN, **change), root=tmp_path) is None
+    smoke = replace(RUN, profile="smoke")
+    record_run(smoke, **REST, root=tmp_path)
+    assert find_record(smoke, root=tmp_path) is None
     monkeypatch.setenv(JOB, '{"chapter": "part/toy", "parameters_hash": "abc"}')
-    assert find_record(**RUN, root=tmp_path).asked_by == ["part/toy:abc"]
-    assert find_record(**RUN, root=tmp_path).asked_by == ["part/toy:abc"]
+    assert find_record(RUN, root=tmp_path).asked_by == ["part/toy:abc"]
+    assert find_record(RUN, root=tmp_path).asked_by == ["part/toy:abc"]
     monkeypatch.setenv(JOB, '{"chapter": "part/toy", "parameters_hash": "abc", "force": true}')
-    assert find_record(**RUN, root=tmp_path) is None
+    assert find_record(RUN, root=tmp_path) is None
     monkeypatch.delenv(JOB)
     path.write_text(path.read_text()[:50])
     with pytest.warns(
         UserWarning, match=rf"{path.name} is not a run record.*\n?.*set aside as {path.name}.damaged"
     ):
-        assert find_record(**RUN, root=tmp_path) is None
+        assert find_record(RUN, root=tmp_path) is None
     assert path.with_name(path.name + ".damaged").is_file()

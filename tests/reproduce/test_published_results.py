@@ -8,6 +8,7 @@ import pytest
 
 from hands_lib.reproduce.published import published_path, read_published
 from hands_lib.reproduce.records import read_records, record_run
+from hands_lib.reproduce.runs import Run
 from hands_lib.reproduce.tables import Section, results_page
 from hands_lib.reproduce.verdicts import Verdict, judge
 
@@ -65,7 +66,7 @@ def root(tmp_path: Path) -> Path:
 
 def measure(root: Path, row: str, metric: str, values: list[float]) -> None:
     for seed, value in enumerate(values):
-        record_run(
+        run = Run(
             slug="system",
             table="errors",
             variant=row,
@@ -73,9 +74,12 @@ def measure(root: Path, row: str, metric: str, values: list[float]) -> None:
             profile="cpu",
             dataset=f"world of {metric}" if metric == "other" else "world",
             dataset_version="1",
+            config={"metric": metric},
+        )
+        record_run(
+            run,
             protocol="mean",
             metrics={metric: (value, "mm" if metric == "error" else "1/s")},
-            config={"metric": metric},
             started=time.time(),
             root=root,
         )

@@ -3,16 +3,18 @@
 import json
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hands_lib.reproduce.project import ProjectError
-from hands_lib.reproduce.records import RESULTS, read_record, read_records, record_run
+from hands_lib.reproduce.project import ProjectError, find_root
+from hands_lib.reproduce.records import RESULTS, read_record, read_records, record_run, results_folder
+from hands_lib.reproduce.runs import Run
 
 
 def record(root: Path | None, **changes: object) -> Path:
-    values = {
+    identity = {
         "slug": "intersections",
         "table": "fit error",
         "variant": "custom mesh",
@@ -20,14 +22,17 @@ def record(root: Path | None, **changes: object) -> Path:
         "profile": "cpu",
         "dataset": "InterHand2.6M sample",
         "dataset_version": "1.0",
+        "config": {"steps": 3},
+    }
+    rest = {
         "protocol": "mean over joints",
         "metrics": {"fit_error_mean": 0.25},
         "units": "mm",
-        "config": {"steps": 3},
         "started": time.time() - 2,
         "root": root,
     }
-    return record_run(**(values | changes))
+    run = Run(**(identity | {name: value for name, value in changes.items() if name in identity}))
+    return record_run(run, **(rest | {n: v for n, v in changes.items() if n not in identity}))
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -61,7 +66,10 @@ def test_other_settings_are_another_record(tmp_path: Path) -> None:
         ({"metrics": {"fit_error_mean": math.inf}}, "inf is not a measurement"),
         ({"metrics": {}}, "metrics"),
         ({"units": None}, "'fit_error_mean' has no unit"),
-        ({"profile": "laptop"}, "'laptop' is none of smoke, cpu, gpu, paper"),
+        (
+            {"profile": "laptop"},
+            "profile of a run of intersections: 'laptop'.* Known: cpu, gpu, paper, smoke",
+        ),
         ({"config": {"path": Path("x")}}, "plain JSON"),
         ({"config": {"x": math.nan}}, "plain JSON"),
         ({"slug": "../elsewhere"}, "slug"),
@@ -82,6 +90,25 @@ def test_damaged_file_is_named_with_the_mend(tmp_path: Path, damage) -> None:
     path.write_text(damage(path.read_text()))
     with pytest.raises(ProjectError, match=rf"{path.name} is not a run record.*delete the file"):
         read_records(root=tmp_path)
+
+
+def test_a_run_is_not_changed_from_outside() -> None:
+    config = {"steps": 3, "widths": [8, 8]}
+    run = Run("toy", "errors", "full", 0, "cpu", "line", "1", config)
+    key = run.key("method")
+    config["steps"] = 4
+    config["widths"].append(8)
+    assert run.key("method") == key
+    assert run == Run("toy", "errors", "full", 0, "cpu", "line", "1", {"widths": [8, 8], "steps": 3})
+    assert len({run, replace(run, seed=1), replace(run)}) == 2
+
+
+def test_records_of_the_book_keep_their_names() -> None:
+    """Another way to make keys would turn every committed record into one that nobody asks for."""
+    names = {path.name for path in results_folder(find_root(Path(__file__).parent)).glob("*/[!s]*.json")}
+    records = [r for r in read_records(root=find_root(Path(__file__).parent)) if r.profile != "smoke"]
+    assert len(names) > 10
+    assert {record.file_name for record in records} == names
 
 
 def test_unknown_field_is_an_error(tmp_path: Path) -> None:

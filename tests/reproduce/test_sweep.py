@@ -132,6 +132,14 @@ def test_a_very_bad_day(tmp_path: Path) -> None:
     assert re.search(r"stopped: \d of \d done; the same command goes on", text)
     wait_for(lambda: not processes(book), 20)
 
+    ended = start(book)
+    next(line for line in ended.stdout if "0 running" not in line and "running" in line)
+    ended.terminate()  # as Ctrl-C
+    text = ended.communicate(timeout=60)[0]
+    assert ended.returncode == 130, text
+    assert re.search(r"stopped: \d of \d done; the same command goes on", text)
+    wait_for(lambda: not processes(book), 20)
+
     orphaned = start(book)
     wait_for(lambda: processes(book, "ipykernel_launcher"))
     kill(processes(book, "snakemake"))
@@ -151,6 +159,23 @@ def test_a_very_bad_day(tmp_path: Path) -> None:
     assert any(
         re.search(r"from step [1-9]", notebook) for notebook in notebooks
     )  # it did go on, not start anew
+    wait_for(lambda: not processes(book), 20)
+
+
+def test_a_sweep_outlives_the_notebook_that_started_it(tmp_path: Path) -> None:
+    """The kernel of the notebook is killed; its sweep ends as if nothing had happened."""
+    book = write_toy_book(tmp_path, seeds=[0], variants=["full"], steps=3)
+    code = (
+        "import os\nfrom pathlib import Path\nfrom hands_lib.reproduce.interactive import RunChooser\n"
+        "chooser = RunChooser('toy', Path.cwd(), ['cpu'])\nchooser.run.click()\n"
+        "while 'starting' in chooser.said.value: pass\nos.kill(os.getpid(), 9)\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=book, env=environment, timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    log = book / "runs" / "sweeps" / "notebook-toy.txt"
+    wait_for(lambda: "all 1 are recorded" in log.read_text())
+    assert_complete(book, ["full"], [0], 3)
     wait_for(lambda: not processes(book), 20)
 
 

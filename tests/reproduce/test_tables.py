@@ -1,5 +1,6 @@
 """Published tables, comparison and verdicts."""
 
+import re
 import time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,7 +12,8 @@ import yaml
 from hands_lib.reproduce.project import ProjectError
 from hands_lib.reproduce.published import Published, read_published
 from hands_lib.reproduce.records import read_records, record_run
-from hands_lib.reproduce.tables import compare, results_page
+from hands_lib.reproduce.runs import Run
+from hands_lib.reproduce.tables import claims_page, compare, results_page
 from hands_lib.reproduce.verdicts import Verdict, interval, judge
 
 PUBLISHED = {
@@ -74,7 +76,7 @@ def root(tmp_path: Path) -> Path:
 
 def measure(root: Path, row: str, values: list[float], profile: str = "cpu", unit: str = "mm") -> None:
     for seed, value in enumerate(values):
-        record_run(
+        run = Run(
             slug="system",
             table="errors",
             variant=row,
@@ -82,9 +84,11 @@ def measure(root: Path, row: str, values: list[float], profile: str = "cpu", uni
             profile=profile,
             dataset="world",
             dataset_version="1",
+        )
+        record_run(
+            run,
             protocol="mean",
             metrics={"error": (value, unit)},
-            config={},
             started=time.time(),
             root=root,
         )
@@ -167,6 +171,98 @@ def test_interval_agrees_with_the_normal_one() -> None:
     sample = np.random.default_rng(0).normal(3, 2, 400)
     expected = sample.mean() + np.array([-1.96, 1.96]) * sample.std() / 20
     np.testing.assert_allclose(interval(list(sample)), expected, atol=0.02)
+
+
+def add_own(root: Path) -> None:
+    """A table and two targets of the book's own, beside the paper's."""
+    target = {"text": "Untangling helps.", "table": "untangled"}
+    test = {
+        "kind": "comparison",
+        "metric": "points",
+        "better": "with",
+        "than": "without",
+        "direction": "lower",
+    }
+    found = PUBLISHED | {
+        "own_tables": {"untangled": {"title": "Points inside", "note": "Our <own> test."}},
+        "own_claims": [
+            target | {"id": "untangling", "test": test},
+            {
+                "id": "low",
+                "text": "Ours is low.",
+                "table": "errors",
+                "test": {"kind": "threshold", "rows": ["ours"], "metric": "error", "below": 9},
+            },
+        ],
+    }
+    (root / "book" / "published" / "system.yml").write_text(yaml.safe_dump(found))
+
+
+def test_what_is_measured_beyond_the_paper(root: Path) -> None:
+    """Own tables show no published column, own targets stand apart and are counted apart."""
+    add_own(root)
+    text = repr(compare("system", "untangled", root=root))
+    assert "Points inside: beyond the paper, measured" in text
+    assert "not run" in text
+    assert "published" not in text
+    for seed in range(3):
+        for variant, points in (("without", 30.0), ("with", 3.0)):
+            run = Run("system", "untangled", variant, seed, "cpu", "world", "1")
+            metrics = {"points": (points + seed, "1"), "moved": (1.0, "mm")}
+            record_run(run, protocol="mean", metrics=metrics, started=time.time(), root=root)
+    text = repr(compare("system", "untangled", root=root))
+    assert re.search(r"^without +points +31 ± 1 +cpu, n = 3", text, re.M)
+    assert text.index("points") < text.index("moved")  # as the record has them
+    assert "Our <own> test." in text
+    assert "Targets of this book, which are no claims of the paper" in text
+    assert re.search(r"^Untangling helps\. +reproduced", text, re.M)
+    assert "Claims and verdicts" not in text  # the paper claims nothing about it
+
+    measure(root, "ours", [1.0, 1.1, 1.2])
+    text = repr(compare("system", "errors", root=root))
+    assert re.search(r"^Ours is low\. +reproduced", text, re.M)
+    page = repr(results_page(root))
+    assert (
+        "system: 1 of 1 tables with runs; claims: 1 reproduced, 1 not run; beyond the paper: 1 tables" in page
+    )
+    assert "targets of this book: 2 reproduced" in page
+    assert "<own>" not in results_page(root)._repr_html_()
+    told = claims_page("system", root)
+    assert "REPRODUCED      system: Untangling helps. (target of this book)" in told
+    assert told.endswith("1 reproduced, 1 not run\ntargets of this book: 2 reproduced")
+
+
+def test_a_recorded_table_that_no_file_knows(root: Path) -> None:
+    run = Run("system", "ablation", "ours", 0, "cpu", "world", "1")
+    record_run(run, protocol="mean", metrics={"error": (1.0, "m")}, started=time.time(), root=root)
+    assert "ablation: beyond the paper, measured" in repr(compare("system", "ablation", root=root))
+    assert "system: ablation: beyond the paper, measured" in repr(results_page(root))
+    with pytest.raises(ProjectError, match="did you mean 'ablation'"):
+        compare("system", "ablations", root=root)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("own_tables", {"errors": {"title": "x"}}, "the paper prints: name it otherwise"),
+        ("own_tables", {}, "names table 'untangled', not in the file"),
+        ("own_tables", {"untangled": {"titel": "x"}}, "unknown key 'titel': did you mean 'title'"),
+    ],
+)
+def test_wrong_own_tables_are_named(root: Path, key: str, value: object, message: str) -> None:
+    add_own(root)
+    path = root / "book" / "published" / "system.yml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {key: value}))
+    with pytest.raises(ProjectError, match=rf"(?s)system\.yml.*{message}"):
+        read_published("system", root)
+
+
+def test_ids_of_claims_and_targets_differ(root: Path) -> None:
+    add_own(root)
+    path = root / "book" / "published" / "system.yml"
+    path.write_text(path.read_text().replace("id: untangling", "id: better"))
+    with pytest.raises(ProjectError, match="two claims share an id"):
+        read_published("system", root)
 
 
 def test_unknown_table_and_system(root: Path) -> None:

@@ -1,6 +1,8 @@
 """Which records count, and the numbers behind verdicts."""
 
+import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy import write_toy_book
 
-from hands_lib.reproduce import compare, read_records, record_run
+from hands_lib.reproduce import Run, compare, latest_record, read_records, record_run
 from hands_lib.reproduce.command import main
 from hands_lib.reproduce.project import ProjectError
 from hands_lib.reproduce.records import ALL_WEIGHTS_LIMIT, WEIGHTS_LIMIT, load_weights, weight_files
@@ -28,16 +30,18 @@ def measure(
 ) -> list[Path]:
     return [
         record_run(
-            slug="toy",
-            table="errors",
-            variant=variant,
-            seed=seed,
-            profile="cpu",
-            dataset="line",
-            dataset_version="1",
+            Run(
+                slug="toy",
+                table="errors",
+                variant=variant,
+                seed=seed,
+                profile="cpu",
+                dataset="line",
+                dataset_version="1",
+                config=config or {},
+            ),
             protocol="mean",
             metrics={"error": (value, "m")},
-            config=config or {},
             started=time.time(),
             root=book,
             **more,
@@ -121,6 +125,60 @@ def test_interval_covers_the_mean_of_a_normal_sample_about_as_often_as_it_says()
     assert 0.89 < ((low < 0) & (high > 0)).mean() < 0.98
 
 
+def trained(book: Path, value: float, **changes: object) -> Path:
+    """A record of the toy system whose weights are one number."""
+    run = Run("toy", "errors", "full", seed=0, profile="cpu", dataset="line", dataset_version="1")
+    rest = {"protocol": "mean", "metrics": {"error": (value, "m")}, "started": time.time(), "root": book}
+    return record_run(replace(run, **changes), **rest, weights={"net": torch.tensor([value])})
+
+
+def date(path: Path, year: int) -> Path:
+    path.write_text(re.sub(r'"created": "\d+', f'"created": "{year}', path.read_text()))
+    return path
+
+
+def test_the_weights_that_another_chapter_plays_with(book: Path) -> None:
+    def latest(**asked: object) -> float:
+        return load_weights(latest_record("toy", "errors", "full", root=book, **asked), book)["net"].item()
+
+    with pytest.raises(ProjectError, match=r"are recorded; .* made by: hands sweep toy --profile cpu$"):
+        latest()
+    trained(book, 0.0, profile="smoke")
+    trained(book, 1.0, variant="base")
+    measure(book, "full", [2.0], config={"weights": False})
+    with pytest.raises(ProjectError, match="no trained weights"):
+        latest()
+
+    date(trained(book, 3.0, config={"steps": 3}), 2024)
+    date(trained(book, 4.0, config={"steps": 4}), 2026)
+    date(trained(book, 5.0, config={"steps": 5}, seed=1), 2025)
+    assert latest() == 4.0  # the newest
+    assert latest(seed=1) == 5.0
+    gpu = date(trained(book, 6.0, profile="gpu"), 2020)
+    assert latest() == 6.0  # the largest profile
+    assert latest(profiles=["cpu"]) == 4.0
+    assert latest(profiles=["smoke"]) == 0.0
+
+    change_the_method(book)
+    with pytest.warns(UserWarning, match=rf"{gpu.name} is of an earlier .* made anew by: hands sweep"):
+        assert latest() == 6.0
+    date(trained(book, 7.0), 2019)
+    assert latest() == 7.0  # of the present method
+    for path in weight_files(book / "book" / "results"):
+        path.unlink()
+    with pytest.raises(ProjectError, match=r"\.json has lost its \.safetensors file"):
+        latest()
+
+
+def test_the_command_that_makes_a_table_names_its_chapter(book: Path) -> None:
+    page = book / "book" / "part" / "toy.md"
+    page.write_text(page.read_text().replace("\n---\n", "\nhands: {tables: [errors]}\n---\n", 1))
+    with pytest.raises(ProjectError, match="made by: hands sweep toy --profile cpu$"):
+        latest_record("toy", "errors", "full", root=book)
+    with pytest.raises(ProjectError, match="nothing, as no chapter of toy has the profile gpu or paper"):
+        latest_record("toy", "errors", "full", profiles=["gpu", "paper"], root=book)
+
+
 def test_weights_lie_beside_the_record(book: Path) -> None:
     weights = {"net": torch.randn(3, 4, generator=torch.Generator().manual_seed(0))[:, ::2]}
     (path,) = measure(book, "full", [1.0], weights=weights)
@@ -199,12 +257,15 @@ def test_choose_runs_is_a_list_outside_and_widgets_inside_jupyterlab(book: Path,
     monkeypatch.setenv(LIVE, "toy.md")
     widgets = choose_runs("toy", book)
     assert isinstance(widgets, ipywidgets.VBox)
-    top, (run, stop), _, shown = widgets.children[0], widgets.children[1].children, *widgets.children[2:]
-    assert top.children[0].options == ("cpu",)
-    assert top.children[1].value == ("base", "full")
+    _, profile, variants, (run, stop, _), _, shown = (getattr(w, "children", w) for w in widgets.children)
+    assert profile.options == ("cpu",)
+    assert [box.description for box in variants] == ["base", "full"]
     assert shown.value.count("missing") == 2
-    top.children[1].value = ("full",)
+    variants[0].value = False
     assert shown.value.count("missing") == 1
     assert (run.disabled, stop.disabled) == (False, True)
+    variants[1].value = False
+    assert "Choose a variant" in shown.value
+    assert run.disabled
     with pytest.raises(ProjectError, match="did you mean 'toy'"):
         choose_runs("toi", book)

@@ -29,6 +29,16 @@ def world(tmp_path_factory):
     return TwoHandWorld("train", SMALL, tmp_path_factory.mktemp("cache")).generate(progress=False)
 
 
+def test_frames_lie_in_the_folder_of_everything_that_can_be_made_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("HANDS_CACHE", str(tmp_path / "chosen"))
+    assert TwoHandWorld("val", SMALL).folder.is_relative_to(tmp_path / "chosen")
+    monkeypatch.delenv("HANDS_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert TwoHandWorld("val", SMALL).folder.is_relative_to(tmp_path / "hands")
+    assert TwoHandWorld("val", SMALL, tmp_path / "own").folder.is_relative_to(tmp_path / "own")
+    assert list(tmp_path.iterdir()) == []  # made when a frame is first asked for
+
+
 def test_a_frame_holds_what_its_pose_says(world):
     frame = world[9]
     assert frame.person in world.people

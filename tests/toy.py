@@ -40,7 +40,9 @@ import time
 
 import torch
 
-from hands_lib.reproduce import checkpoint_path, find_record, load_checkpoint, record_run, save_checkpoint
+from hands_lib.reproduce import (
+    Run, checkpoint_path, find_record, load_checkpoint, record_run, save_checkpoint
+)
 ```
 
 ```{code-cell} ipython3
@@ -58,14 +60,14 @@ def step_of(weights, variant, seed, number):
 ```{code-cell} ipython3
 for variant in variants:
     for seed in seeds:
-        run = dict(
+        run = Run(
             slug="toy", table="errors", variant=variant, seed=seed, profile=profile,
             dataset="line", dataset_version="1", config={"steps": steps},
         )
-        if find_record(**run):
+        if find_record(run):
             continue
         started = time.time()
-        checkpoint = checkpoint_path(**run)
+        checkpoint = checkpoint_path(run)
         state = load_checkpoint(checkpoint) or {"step": 0, "weights": torch.zeros(2, dtype=torch.float64)}
         print(f"{variant}, seed {seed}: from step {state['step']}")
         while state["step"] < steps:
@@ -81,7 +83,7 @@ for variant in variants:
         if trouble.get(variant) == "clock":
             time.time = lambda now=time.time: now() - 10**9
         record_run(
-            **run, protocol="mean over 100 points", metrics={"error": (error, "m")}, steps=steps,
+            run, protocol="mean over 100 points", metrics={"error": (error, "m")}, steps=steps,
             started=started, weights={"line": state["weights"]},
         )
 ```

@@ -1,0 +1,115 @@
+"""A chapter in JupyterLab: run what is missing from the page, watch it, stop it."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from toy import CHAPTER, write_toy_book
+
+from hands_lib.reproduce.records import read_records
+
+BIN = Path(sys.executable).parent
+SETTINGS = {"notification": {"fetchNews": "false"}, "themes": {"theme": "JupyterLab Dark"}}
+CELL = 'from hands_lib.reproduce import choose_runs\n\nchoose_runs("toy")'
+PAGE = CHAPTER[: CHAPTER.index("# Toy")] + f"# Runs\n\n```{{code-cell}} ipython3\n{CELL}\n```\n"
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    book = write_toy_book(tmp_path / "checkout", seeds=[0], steps=10, pause=0.2)
+    (book / "book" / "part" / "runs.md").write_text(PAGE)
+    (book / "_toc.yml").write_text((book / "_toc.yml").read_text() + "    - file: book/part/runs.md\n")
+    return book
+
+
+@pytest.fixture
+def lab(book: Path, tmp_path: Path) -> Iterator[str]:
+    """Address of JupyterLab on the book, set up as `make lab` does it, with settings of its own."""
+    folder = tmp_path / "config" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
+    folder.mkdir(parents=True)
+    for name, values in SETTINGS.items():
+        (folder / f"{name}.jupyterlab-settings").write_text(json.dumps(values))
+    own = {f"JUPYTER_{name}_DIR": str(tmp_path / name.lower()) for name in ("CONFIG", "RUNTIME")}
+    kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONUNBUFFERED", "HANDS_RESULTS")}
+    environment = kept | own | {"IPYTHONDIR": str(tmp_path / "ipython"), "OMP_NUM_THREADS": "1"}
+    viewer = [BIN / "jupytext-config", "set-default-viewer", "markdown", "myst"]
+    subprocess.run(viewer, env=environment, check=True, capture_output=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--no-browser", "--allow-root", f"--port={port}", "--IdentityProvider.token=toy"]
+    options += ["--ServerApp.port_retries=0", "--LabApp.news_url="]
+    with open(tmp_path / "lab.log", "w") as log:
+        server = subprocess.Popen(
+            [BIN / "jupyter-lab", "book", *options], cwd=book, env=environment, stdout=log, stderr=log
+        )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        for _ in range(300):
+            assert server.poll() is None, (tmp_path / "lab.log").read_text()
+            try:
+                urllib.request.urlopen(f"{address}/api", timeout=5)
+                break
+            except OSError:
+                time.sleep(0.2)
+        yield f"{address}/lab/tree/part/runs.md?token=toy"
+    finally:
+        server.terminate()  # and its kernels with it
+        server.wait(30)
+
+
+def test_run_what_is_missing_and_stop(lab: str, book: Path, browser: Browser, tmp_path: Path) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    page.set_default_timeout(60_000)
+    expect.set_options(timeout=60_000)
+    page.goto(lab)
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
+    page.locator(".jp-NotebookPanel .jp-CodeCell").first.click()
+    page.keyboard.press("Shift+Enter")
+    run, stop = (page.get_by_role("button", name=name) for name in ("Run what is missing", "Stop"))
+    expect(run).to_be_enabled()
+    shown = page.locator(".hands-runs")
+    expect(shown).to_contain_text("toy, profile cpu: 0 of 2 runs recorded")
+    assert_words_are_whole(page)
+
+    page.get_by_label("full").click()
+    expect(shown).to_contain_text("0 of 1 runs recorded")
+    run.click()
+    expect(run).to_be_disabled()
+    expect(stop).to_be_enabled()
+    said = page.locator(".hands-said")
+    expect(said).to_contain_text("0 of 1 done, 1 running, 0 failed")
+    expect(said).to_contain_text("all 1 are recorded")
+    expect(shown).to_contain_text(re.compile(r"1 of 1 runs recorded.*base\s*0\s*recorded"))
+    expect(run).to_be_disabled()  # nothing is missing
+    assert [(r.variant, r.profile) for r in read_records("toy", book)] == [("base", "cpu")]
+
+    page.get_by_label("full").click()
+    expect(shown).to_contain_text(re.compile(r"1 of 2 runs recorded.*full\s*0\s*missing"))
+    run.click()
+    expect(said).to_contain_text("0 of 1 done, 1 running, 0 failed")
+    stop.click()
+    expect(said).to_contain_text("stopped: 0 of 1 done; the same command goes on from there")
+    expect(run).to_be_enabled()
+    expect(stop).to_be_disabled()
+    assert [(r.variant, r.profile) for r in read_records("toy", book)] == [("base", "cpu")]
+    page.screenshot(path=tmp_path / "lab.png")
+    page.close()
+
+
+def assert_words_are_whole(page: Page) -> None:
+    """No button, label or caption is cut off or broken into lines."""
+    for name in (".jupyter-button", ".widget-label-basic", ".hands-runs caption"):
+        for found in page.locator(name).all():
+            cut, height = found.evaluate("e => [e.scrollWidth - e.clientWidth, e.clientHeight]")
+            assert cut <= 1, found.inner_text()
+            assert height < 40, found.inner_text()
