@@ -17,7 +17,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from hands_lib.reproduce.methods import method_version
+from hands_lib.reproduce.methods import running_version
 from hands_lib.reproduce.project import ProjectError, find_root, replacing, set_aside
 from hands_lib.reproduce.runs import Run
 
@@ -28,7 +28,7 @@ def checkpoint_path(run: Run, root: Path | None = None) -> Path:
     """`runs/checkpoints/<slug>/<key>.pt`: another configuration or a changed method has another file, so that
     nothing goes on from a state that is not its own."""
     root = root or find_root()
-    key = run.key(method_version(run.slug, run.table, root))
+    key = run.key(running_version(run, root))
     return root / "runs" / "checkpoints" / run.slug / f"{key}.pt"
 
 

@@ -14,8 +14,10 @@ otherwise be stale after every edit. The record's git commit says the rest.
 import ast
 import hashlib
 import io
+import os
 import tokenize
 from collections.abc import Iterable, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,11 @@ import yaml
 
 from hands_lib.reproduce.chapters import Chapter, list_chapters
 from hands_lib.reproduce.project import ProjectError, find_root, nearest
+from hands_lib.reproduce.runs import Run
 
 PACKAGE = Path(__file__).resolve().parents[1]  # the hands_lib that is imported
 TAG = "method"
+JOB = "HANDS_JOB"  # environment variable, set for kernels that `hands` starts; see `records.Job`
 
 
 def code_only(source: str) -> str:
@@ -151,3 +155,19 @@ def check_table(slug: str, table: str, chapter: str, root: Path | None = None) -
     for own in found:
         if own.slug == slug and own.tables is not None and table not in own.tables:
             raise nearest(table, own.tables, f"table (not declared in the header of {own.path})")
+
+
+@cache
+def _version_at_first(slug: str, table: str, root: Path | None, job: str) -> str:
+    return method_version(slug, table, root)
+
+
+def running_version(run: Run, root: Path | None = None) -> str:
+    """The version of the method that this process runs.
+
+    The kernel of a job loaded its code when it began, so sources that somebody edits meanwhile do not count;
+    a person's kernel may have run the edited cells, so there they do.
+    """
+    job = os.environ.get(JOB)
+    ask = partial(_version_at_first, job=job) if job else method_version
+    return ask(run.slug, run.table, root=root)

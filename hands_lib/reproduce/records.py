@@ -31,7 +31,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from hands_lib.reproduce.chapters import list_chapters, read_presets
 from hands_lib.reproduce.checkpoints import checkpoint_path
-from hands_lib.reproduce.methods import check_table, declared_tables, method_version
+from hands_lib.reproduce.methods import JOB, check_table, declared_tables, method_version, running_version
 from hands_lib.reproduce.project import ProjectError, find_root, replacing, set_aside, write_atomically
 from hands_lib.reproduce.runs import PROFILES, Run
 
@@ -40,7 +40,6 @@ if TYPE_CHECKING:  # reading records needs no torch
 
 LIBRARIES = ("torch", "numpy", "numba")
 RESULTS = "HANDS_RESULTS"  # environment variable: write and read records in another folder
-JOB = "HANDS_JOB"  # environment variable, set for kernels that `hands` starts; see `Job`
 WEIGHTS_LIMIT = 4 * 2**20  # bytes of one file of weights
 ALL_WEIGHTS_LIMIT = 40 * 2**20  # bytes of all of them in book/results
 
@@ -186,7 +185,7 @@ def find_record(run: Run, root: Path | None = None) -> RunRecord | None:
     None also under `hands run --force`, and always for the smoke profile, whose runs are made anew with every
     build. A damaged record is set aside with a warning, and its run is made again.
     """
-    path = results_folder(root) / run.slug / run.file_name(method_version(run.slug, run.table, root))
+    path = results_folder(root) / run.slug / run.file_name(running_version(run, root))
     if run.profile == "smoke" or Job.here().force or not path.is_file():
         return None
     try:
@@ -261,7 +260,7 @@ def record_run(
             git_commit=_git_commit(root or find_root()),
             config=json.loads(text),
             config_hash=hashlib.sha256(text.encode()).hexdigest()[:8],
-            method_version=method_version(run.slug, run.table, root),
+            method_version=running_version(run, root),
             asked_by=[job.name] if job.name else [],
             created=datetime.now(UTC).replace(microsecond=0),
         )

@@ -7,9 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from toy import write_toy_book
 
+from hands_lib.reproduce.methods import JOB, running_version
 from hands_lib.reproduce.project import ProjectError, find_root
-from hands_lib.reproduce.records import RESULTS, read_record, read_records, record_run, results_folder
+from hands_lib.reproduce.records import (
+    RESULTS,
+    read_record,
+    read_records,
+    record_run,
+    results_folder,
+)
 from hands_lib.reproduce.runs import Run
 
 
@@ -123,3 +131,19 @@ def test_another_folder_for_records(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     path = record(None)
     assert path.is_relative_to(tmp_path / "elsewhere")
     assert len(read_records("intersections")) == 1
+
+
+def test_sources_edited_during_a_job_are_not_what_it_ran(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel that `hands` started loaded its code before; a person's kernel may have run the new cells."""
+    chapter = write_toy_book(tmp_path) / "book" / "part" / "toy.md"
+    text = chapter.read_text(encoding="utf-8")
+    run = Run("toy", "errors", "base", 0, "cpu", "line", "1")
+    by_hand = running_version(run, tmp_path)
+    monkeypatch.setenv(JOB, json.dumps({"chapter": "part/toy", "parameters_hash": "0"}))
+    by_job = running_version(run, tmp_path)
+    chapter.write_text(text.replace("0.5 * gradient", "0.25 * gradient"), encoding="utf-8")
+    assert running_version(run, tmp_path) == by_job == by_hand
+    monkeypatch.delenv(JOB)
+    assert running_version(run, tmp_path) != by_hand
