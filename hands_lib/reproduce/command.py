@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from hands_lib.data.errors import DataError
 from hands_lib.reproduce.chapters import SMOKE, find_chapter, list_chapters, parse_value, read_presets
 from hands_lib.reproduce.project import ProjectError, find_root
 
@@ -30,7 +31,9 @@ def _given(pairs: list[list[str]]) -> dict[str, Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="hands", description="Run and build the book; check data sets.")
+    parser = argparse.ArgumentParser(
+        prog="hands", description="Run and build the book; check data sets; untangle hands."
+    )
     parser.add_argument("--version", action="store_true", help="print the version of hands_lib and stop")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("list", help="chapters with title, slug and profiles")
@@ -63,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     claims = commands.add_parser("claims", help="what the papers claim, and the verdicts")
     claims.add_argument("slug", nargs="?", help="one system (default: all of them)")
+    _add_untangle(commands)
     commands.add_parser("build", help="execute what changed and build the book into _build/html")
     data = commands.add_parser("data", help="about data sets").add_subparsers(dest="action", required=True)
     data.add_parser("list", help="every data set, its licence, and whether it is on this machine")
@@ -72,6 +76,50 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("name", help="name of the data set, for example interhand26m")
     check.add_argument("--root", help="folder of the data set (default: below $HANDS_DATA)")
     return parser
+
+
+def _add_untangle(commands: Any) -> None:
+    own = commands.add_parser(
+        "untangle",
+        help="the closest poses of your pairs of hands that do not intersect",
+        description="Read pairs of 21-joint hands (.npz or .json; see hands_lib/data/hand_pair_files.py) and "
+        "write the closest poses whose surfaces do not intersect. The input is never changed.",
+    )
+    own.add_argument("input", metavar="IN", type=Path, help=".npz or .json with joints, order and unit")
+    own.add_argument("output", metavar="OUT", type=Path, help=".npz or .json to write")
+    own.add_argument("--order", help="fail unless the file has this joint order")
+    own.add_argument("--unit", help="fail unless the file has this unit, m or mm")
+    own.add_argument("--surface", choices=("thin", "rest"), default="thin", help="thickness (default: thin)")
+    own.add_argument(
+        "--method",
+        choices=("distance", "occupancy", "both"),
+        default="distance",
+        help="what tells inside from outside: exact signed distances (default), the network, or both",
+    )
+    own.add_argument("--sequence", action="store_true", help="the frames are one motion: keep it smooth")
+    own.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1 ...")
+    own.add_argument("--report", type=Path, metavar="REPORT.json", help="also write the report as JSON")
+    own.add_argument("--force", action="store_true", help="replace OUT and the report if they are there")
+
+
+def _untangle(args: argparse.Namespace) -> int:
+    """0 if nothing intersects any more, 3 if some pairs could not be solved (the output is written)."""
+    from hands_lib.methods.intersections.untangle import UntangleSettings
+    from hands_lib.reproduce.untangle import report_text, untangle_file
+
+    report = untangle_file(
+        args.input,
+        args.output,
+        UntangleSettings(surface=args.surface, method=args.method),
+        order=args.order,
+        unit=args.unit,
+        sequence=args.sequence,
+        device=args.device,
+        report=args.report,
+        force=args.force,
+    )
+    print(report_text(report))
+    return 3 if report["unsolved_frames"] else 0
 
 
 def _list(root: Path) -> int:
@@ -107,7 +155,8 @@ def _build(root: Path) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point; returns the exit code (0 good, 1 something to mend, 2 wrong usage)."""
+    """Entry point; returns the exit code (0 good, 1 something to mend, 2 wrong usage; `hands untangle`:
+    3 written, but some pairs still intersect)."""
     parser = _parser()
     args = parser.parse_args(arguments)
     if args.version:
@@ -140,6 +189,8 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         if args.command == "build":
             return _build(find_root())
+        if args.command == "untangle":
+            return _untangle(args)
         if args.command == "data":
             from hands_lib.data.manifest import check_command, list_command, show_command
 
@@ -151,7 +202,7 @@ def main(arguments: list[str] | None = None) -> int:
                 text, code = check_command(args.name, args.root)
             print(text, file=sys.stderr if code else sys.stdout)
             return code
-    except ProjectError as error:
+    except (ProjectError, DataError) as error:
         print(f"hands: {error}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:

@@ -1,0 +1,1 @@
+"""What each paper adds, a module or package a system. Methods import neither each other nor any data set."""

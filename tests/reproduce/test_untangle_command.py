@@ -1,0 +1,111 @@
+"""`hands untangle`: files in, files out, and every way in which that can go wrong."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from hands_lib.data.hand_pair_files import read_hand_pairs
+from hands_lib.hand.kinematics import forward_kinematics, rest_pose
+from hands_lib.hand.skeleton import reorder
+from hands_lib.reproduce.command import main
+
+
+@pytest.fixture(scope="module")
+def joints():
+    """Two rest hands palm to palm, 4 mm of them in one another, then 0.3 m apart; (2, 2, 21, 3) metres."""
+    right = forward_kinematics(rest_pose()).joints.double()
+    left = right * torch.tensor([-1.0, 1.0, 1.0])
+    left = left + torch.tensor([0.012, 0.03, 0.004])
+    return torch.stack([torch.stack([right, left]), torch.stack([right, left + 0.3])])
+
+
+def written(path, given, **others):
+    values = {"joints": given.numpy(), "order": "freihand", "unit": "m"} | others
+    np.savez(path, **{key: value for key, value in values.items() if value is not None})
+    return str(path)
+
+
+def test_a_file_comes_back_untangled_and_the_input_untouched(tmp_path, joints, capsys):
+    source, target, report = (tmp_path / name for name in ("in.npz", "out.npz", "report.json"))
+    given = torch.cat([joints, joints[:1]])
+    given[2, 1] = torch.nan
+    rows = reorder(given, "hands", "interhand26m") * 1000
+    written(source, rows, order="interhand26m", unit="mm", truth=rows.numpy())
+    before = source.read_bytes()
+    assert main(["untangle", str(source), str(target), "--report", str(report)]) == 0
+    assert source.read_bytes() == before
+    found = read_hand_pairs(target)
+    assert (found.order, found.unit) == ("interhand26m", "mm")
+    assert found.valid.tolist() == [[True, True], [True, True], [True, False]]
+    assert torch.allclose(found.joints[1], given[1], atol=1e-12)  # apart before, as it was after
+    assert (found.joints[0] - given[0]).norm(dim=-1).max() > 1e-4
+    content = json.loads(report.read_text())
+    assert content["frames"] == 3
+    assert content["pairs"] == 2
+    assert (content["intersecting_before"], content["intersecting_after"]) == (1, 0)
+    assert content["volume_before_cm3"] > 0
+    assert content["volume_after_cm3"] == 0
+    assert sum(content["skipped"].values()) == 1
+    assert content["unsolved_frames"] == []
+    assert content["mpjpe_before_mm"] == 0 < content["mpjpe_after_mm"]
+    assert "intersecting: 1 pairs (50.0%) before, 0 (0.0%) after" in capsys.readouterr().out
+
+
+def test_nothing_is_replaced_without_force(tmp_path, joints, capsys):
+    source, target = written(tmp_path / "in.npz", joints), tmp_path / "out.npz"
+    target.write_text("mine")
+    assert main(["untangle", source, str(target)]) == 1
+    assert target.read_text() == "mine"
+    assert "--force" in capsys.readouterr().err
+    assert main(["untangle", source, str(target), "--force"]) == 0
+    assert len(read_hand_pairs(target).joints) == 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.npz", "out.npz"]  # no leftovers
+
+
+def test_the_input_is_no_output_even_with_force(tmp_path, joints, capsys):
+    source = written(tmp_path / "in.npz", joints)
+    before = (tmp_path / "in.npz").read_bytes()
+    for arguments in ([source, source], [source, str(tmp_path / "o.npz"), "--report", source]):
+        assert main(["untangle", *arguments, "--force"]) == 1
+        assert "never written" in capsys.readouterr().err
+    assert (tmp_path / "in.npz").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "words"),
+    [
+        ({"order": "spiral"}, [], "spiral"),
+        ({"unit": "mm"}, [], "in.npz"),  # metres said to be millimetres: no hand is that small
+        ({"unit": None}, [], "unit"),
+        ({"joints": np.zeros((2, 2, 20, 3))}, [], "joints"),
+        ({"joints": np.full((2, 2, 21, 3), np.nan)}, [], "in.npz"),
+        ({}, ["--order", "interhand26m"], "freihand"),
+        ({}, ["--unit", "mm"], "unit is 'm'"),
+        ({}, ["--device", "abacus"], "abacus"),
+    ],
+)
+def test_bad_input_is_named_and_leaves_no_output(tmp_path, joints, capsys, change, arguments, words):
+    source, target = written(tmp_path / "in.npz", joints, **change), tmp_path / "out.npz"
+    assert main(["untangle", source, str(target), *arguments]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("hands: ")
+    assert words in error
+    assert not target.exists()
+
+
+def test_mixed_units_are_an_error(tmp_path, joints, capsys):
+    mixed = joints.clone()
+    mixed[1] *= 1000
+    source = written(tmp_path / "in.npz", mixed)
+    assert main(["untangle", source, str(tmp_path / "out.npz")]) == 1
+    assert "in.npz" in capsys.readouterr().err
+
+
+def test_a_missing_file_and_a_strange_ending(tmp_path, joints, capsys):
+    assert main(["untangle", str(tmp_path / "no.npz"), str(tmp_path / "out.npz")]) == 1
+    assert "no.npz" in capsys.readouterr().err
+    source = written(tmp_path / "in.npz", joints)
+    assert main(["untangle", source, str(tmp_path / "out.txt")]) == 1
+    assert ".npz or .json" in capsys.readouterr().err
