@@ -66,5 +66,7 @@ class Run:
         """Of its record. A smoke run replaces its predecessor whatever its settings were; of any other
         profile, every key has a file of its own."""
         words = [self.profile, self.table, self.variant, self.dataset, f"seed{self.seed}"]
-        words += [] if self.profile == "smoke" else [self.key(method)]
+        # "q + p" and "q + p'" are two variants, but the same word in a file's name
+        exact = hashlib.sha256(json.dumps(words).encode()).hexdigest()[:6]
+        words.append(exact if self.profile == "smoke" else self.key(method))
         return "-".join(re.sub(r"[^a-z0-9]+", "_", word.lower()).strip("_") for word in words) + ".json"

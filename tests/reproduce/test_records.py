@@ -57,8 +57,14 @@ def test_round_trip(tmp_path: Path) -> None:
 
 def test_smoke_records_are_named_so_that_git_ignores_them(tmp_path: Path) -> None:
     first = record(tmp_path, profile="smoke")
-    assert first.name == "smoke-fit_error-custom_mesh-interhand2_6m_sample-seed0.json"
+    assert first.name.startswith("smoke-fit_error-custom_mesh-interhand2_6m_sample-seed0-")
     assert record(tmp_path, profile="smoke", config={"steps": 4}) == first  # replaces its predecessor
+
+
+def test_variants_that_differ_in_signs_alone_have_files_of_their_own(tmp_path: Path) -> None:
+    assert record(tmp_path, profile="smoke", variant="q + p") != record(
+        tmp_path, profile="smoke", variant="q + p'"
+    )
 
 
 def test_other_settings_are_another_record(tmp_path: Path) -> None:

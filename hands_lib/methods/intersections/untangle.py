@@ -175,11 +175,16 @@ def untangle(
     """The closest poses without intersections, for a batch of pairs.
 
     joints      world, metres, right hand first
-    confidence  0 to 1: a joint moves the less, the larger its weight is against the others of its pair
+    confidence  0 to 1: a joint moves the less, the larger its weight is against the others of its pair;
+                only these ratios count. Weights below 1e-4 of the largest count as 1e-4 of it: a hand of
+                weight 0 goes most of the way, but the other one is not held in place
     sequence    which sequence each pair belongs to; pairs of one are its frames in order. Corrections are
                 then spread over neighbouring frames. None: every pair stands for itself
     occupancy   the network, frozen and in evaluation mode, for the methods that use one
     progress    called with the number of pairs that were finished since its last call
+
+    Pairs that are turned, moved or mirrored give the turned, moved or mirrored result up to rounding; where
+    two ways out are alike, rounding may decide which is taken. So it is with a pair's company in the batch.
 
     Raises ValueError for a wrong shape, joints or weights that are not finite, weights that are negative, a
     method without its network, and hands that inverse kinematics refuses (it names hand 2 p + h of pair p).

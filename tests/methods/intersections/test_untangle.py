@@ -47,12 +47,23 @@ def made(num, seed=0, error=0.012):
 
 @pytest.fixture(scope="module")
 def pairs():
-    return made(18)
+    return made(12)
 
 
 @pytest.fixture(scope="module")
 def found(pairs):
     return untangle(pairs[1])
+
+
+@pytest.fixture(scope="module")
+def rows(found):
+    """Three pairs that intersect and one that does not."""
+    return torch.cat([found.intersecting_before.nonzero()[:3, 0], (~found.intersecting_before).nonzero()[0]])
+
+
+@pytest.fixture(scope="module")
+def few(pairs, rows):
+    return untangle(pairs[1][rows])
 
 
 def surfaces(found):
@@ -65,7 +76,7 @@ def surfaces(found):
 
 def test_nothing_intersects_any_more_and_errors_do_not_explode(pairs, found):
     truth, wrong = pairs
-    assert found.intersecting_before.sum() >= 5
+    assert found.intersecting_before.sum() >= 4
     assert found.volume_before[found.intersecting_before].min() >= 0
     assert found.volume_before.sum() > 1
     assert not found.intersecting_after.any()
@@ -115,67 +126,57 @@ def test_limits_are_widened_only_as_far_as_the_input_needs():
 
 def test_report_counts_what_the_fields_say(pairs, found):
     report = found.report()
-    assert report["pairs"] == 18
+    assert report["pairs"] == 12
     assert report["intersecting_before"] == int(found.intersecting_before.sum())
     assert report["share_of_volume_removed"] == 1.0
     moves = (found.joints - pairs[1]).norm(dim=-1)
     assert report["max_displacement_mm"] == pytest.approx(1000 * float(moves.max()), rel=1e-5)
-    assert report["share_intersecting_before"] == pytest.approx(report["intersecting_before"] / 18)
+    assert report["share_intersecting_before"] == pytest.approx(report["intersecting_before"] / 12)
 
 
-def test_two_runs_are_equal_bit_by_bit(pairs):
-    once, again = untangle(pairs[1][:6]), untangle(pairs[1][:6])
-    assert torch.equal(once.joints, again.joints)
-    assert torch.equal(once.iterations, again.iterations)
-
-
-def test_a_pair_does_not_depend_on_its_company(pairs, found):
-    row = int(found.intersecting_before.nonzero()[0])
-    alone = untangle(pairs[1][row : row + 1])
-    assert (alone.joints - found.joints[row]).abs().max() < 5e-4
+def test_a_pair_does_not_depend_on_its_company(found, rows, few):
+    assert (few.joints - found.joints[rows]).abs().max() < 5e-4
 
 
 # --- symmetries ----------------------------------------------------------------------------------------
 
 
-def test_turning_and_moving_the_pair_turns_and_moves_the_result(pairs):
-    wrong = pairs[1][:8].double()
+def test_turning_and_moving_the_pair_turns_and_moves_the_result(pairs, rows, few):
+    """Up to which way rounding decides where two ways are alike: millimetres of a few pairs."""
     turn = axis_angle_to_matrix(torch.tensor([0.4, -1.1, 0.7], dtype=torch.float64))
     shift = torch.tensor([1.5, -0.7, 2.0], dtype=torch.float64)
-    first, second = untangle(wrong), untangle(wrong @ turn.T + shift)
-    assert torch.equal(first.intersecting_before, second.intersecting_before)
-    assert not second.intersecting_after.any()
-    back = (second.joints - shift) @ turn
-    # Rounding decides a few contacts otherwise, and when a pair leaves: millimetres of a few pairs.
-    difference = (back - first.joints).norm(dim=-1).mean(dim=(1, 2))
+    turned = untangle(pairs[1][rows].double() @ turn.T + shift)
+    assert torch.equal(turned.intersecting_before, few.intersecting_before)
+    assert not turned.intersecting_after.any()
+    assert torch.allclose(turned.volume_before, few.volume_before, rtol=0.1, atol=0.02)
+    difference = ((turned.joints - shift) @ turn - few.joints).norm(dim=-1).mean(dim=(1, 2))
     assert difference.median() < 1e-3
 
 
-def test_mirror_and_swap_give_the_mirrored_result(pairs):
-    wrong = pairs[1][:8].double()
-    first, second = untangle(wrong), untangle(mirror(wrong).flip(1))
-    assert torch.equal(first.intersecting_before, second.intersecting_before)
-    difference = (mirror(second.joints).flip(1) - first.joints).norm(dim=-1).mean(dim=(1, 2))
+def test_mirror_and_swap_give_the_mirrored_result(pairs, rows, few):
+    swapped = untangle(mirror(pairs[1][rows].double()).flip(1))
+    assert torch.equal(swapped.intersecting_before, few.intersecting_before)
+    assert not swapped.intersecting_after.any()
+    difference = (mirror(swapped.joints).flip(1) - few.joints).norm(dim=-1).mean(dim=(1, 2))
     assert difference.median() < 1e-3
-    assert not second.intersecting_after.any()
 
 
 # --- confidence ----------------------------------------------------------------------------------------
 
 
-def test_a_hand_of_no_confidence_moves_alone(pairs, found):
-    rows = found.intersecting_before.nonzero()[:4, 0]
-    for still in (0, 1):
-        weights = torch.zeros(len(rows), 2, 21)
-        weights[:, still] = 1
-        moves = untangle(pairs[1][rows], weights).displacement.mean(dim=2)
-        assert (moves[:, still] < 0.5 * moves[:, 1 - still]).all()
-
-
-def test_only_ratios_of_confidence_count(pairs):
-    weights = torch.rand(4, 2, 21, generator=torch.Generator().manual_seed(0))
-    first, second = untangle(pairs[1][:4], weights), untangle(pairs[1][:4], weights / 4)
-    assert torch.equal(first.joints, second.joints)
+def test_a_trusted_hand_moves_less_than_half_as_far_and_only_ratios_count(pairs, rows):
+    joints = pairs[1][rows[:3]].repeat(2, 1, 1, 1)
+    weights = torch.zeros(6, 2, 21)
+    weights[:3, 0] = weights[3:, 1] = 1
+    first, second = untangle(joints, weights), untangle(joints, weights / 4)
+    assert torch.equal(first.joints, second.joints)  # so do two runs
+    assert torch.equal(first.iterations, second.iterations)
+    still, other = (
+        first.displacement.mean(dim=2).gather(1, hand[:, None])
+        for hand in (torch.tensor([0, 0, 0, 1, 1, 1]), torch.tensor([1, 1, 1, 0, 0, 0]))
+    )
+    assert (other > 1e-4).all()
+    assert (still < 0.5 * other).all()
 
 
 # --- sequences -----------------------------------------------------------------------------------------
@@ -183,13 +184,14 @@ def test_only_ratios_of_confidence_count(pairs):
 
 def test_a_sequence_is_smoother_than_its_frames_and_as_free_of_intersections(pairs, found):
     truth, wrong = (joints[found.volume_before.argmax()] for joints in pairs)
-    beat = torch.sin(torch.linspace(0, 3.14, 16))[:, None, None, None]
+    beat = torch.sin(torch.linspace(0, 3.14, 12))[:, None, None, None]
     noisy = truth + beat * (wrong - truth)  # an error that comes and goes
     single = untangle(noisy)
     joined = untangle(noisy, sequence=torch.zeros(len(noisy), dtype=torch.long))
     assert single.intersecting_before.sum() > 4
     assert not joined.intersecting_after.any()
-    moves = [found.joints - noisy for found in (single, joined)]
+    assert joined.intersecting_before.equal(single.intersecting_before)
+    moves = [result.joints - noisy for result in (single, joined)]
     rough = [(m[2:] - 2 * m[1:-1] + m[:-2]).norm(dim=-1).mean() for m in moves]
     assert rough[1] < 0.9 * rough[0]
 
@@ -219,12 +221,11 @@ class Balls:
 
 
 @pytest.mark.parametrize("method", ["occupancy", "both"])
-def test_a_network_may_say_what_is_inside(pairs, found, method):
-    rows = found.intersecting_before.nonzero()[:5, 0]
-    result = untangle(pairs[1][rows], settings=UntangleSettings(method=method), occupancy=Balls())
+def test_a_network_may_say_what_is_inside(pairs, rows, few, method):
+    asked = pairs[1][rows[:2]]
+    result = untangle(asked, settings=UntangleSettings(method=method), occupancy=Balls())
     assert not result.intersecting_after.any()
-    other = untangle(pairs[1][rows])
-    assert not torch.equal(result.joints, other.joints)  # it was asked
+    assert (result.joints - few.joints[:2]).abs().max() > 1e-4  # it was asked
 
 
 # --- parts ---------------------------------------------------------------------------------------------
