@@ -57,8 +57,11 @@ def found(pairs):
 
 @pytest.fixture(scope="module")
 def rows(found):
-    """Three pairs that intersect and one that does not."""
-    return torch.cat([found.intersecting_before.nonzero()[:3, 0], (~found.intersecting_before).nonzero()[0]])
+    """Two pairs that take few steps, the most volume first, one that takes many, and one that stays."""
+    steps = found.iterations
+    easy = torch.where((steps > 0) & (steps < 30), found.volume_before, -1).topk(2).indices
+    assert found.volume_before[easy].min() > 0.01
+    return torch.cat([easy, steps.argmax()[None], (~found.intersecting_before).nonzero()[0]])
 
 
 @pytest.fixture(scope="module")
@@ -107,9 +110,9 @@ def test_limits_are_kept(found):
 
 def test_limits_are_widened_only_as_far_as_the_input_needs():
     """A middle finger bent back by 80 degrees stays possible; no other angle of that hand gets more room."""
-    truth, wrong = made(2, seed=3)
-    joints = left_mirrored(wrong).clone()
-    pose = rest_pose(2, 2, like=joints)
+    _, wrong = made(1, seed=3)
+    joints = left_mirrored(wrong)
+    pose = rest_pose(1, 2, like=joints)
     angles = pose.joint_angles.clone()
     angles[:, 0, 2, 0, 0] = -1.4
     pose = replace(pose, joint_angles=angles, root_translation=joints[:, :, 0])
@@ -165,15 +168,15 @@ def test_mirror_and_swap_give_the_mirrored_result(pairs, rows, few):
 
 
 def test_a_trusted_hand_moves_less_than_half_as_far_and_only_ratios_count(pairs, rows):
-    joints = pairs[1][rows[:3]].repeat(2, 1, 1, 1)
-    weights = torch.zeros(6, 2, 21)
-    weights[:3, 0] = weights[3:, 1] = 1
+    joints = pairs[1][rows[:2]].repeat(2, 1, 1, 1)
+    weights = torch.zeros(4, 2, 21)
+    weights[:2, 0] = weights[2:, 1] = 1
     first, second = untangle(joints, weights), untangle(joints, weights / 4)
     assert torch.equal(first.joints, second.joints)  # so do two runs
     assert torch.equal(first.iterations, second.iterations)
     still, other = (
         first.displacement.mean(dim=2).gather(1, hand[:, None])
-        for hand in (torch.tensor([0, 0, 0, 1, 1, 1]), torch.tensor([1, 1, 1, 0, 0, 0]))
+        for hand in (torch.tensor([0, 0, 1, 1]), torch.tensor([1, 1, 0, 0]))
     )
     assert (other > 1e-4).all()
     assert (still < 0.5 * other).all()
@@ -222,10 +225,10 @@ class Balls:
 
 @pytest.mark.parametrize("method", ["occupancy", "both"])
 def test_a_network_may_say_what_is_inside(pairs, rows, few, method):
-    asked = pairs[1][rows[:2]]
+    asked = pairs[1][rows[:1]]
     result = untangle(asked, settings=UntangleSettings(method=method), occupancy=Balls())
     assert not result.intersecting_after.any()
-    assert (result.joints - few.joints[:2]).abs().max() > 1e-4  # it was asked
+    assert (result.joints - few.joints[:1]).abs().max() > 1e-4  # it was asked
 
 
 # --- parts ---------------------------------------------------------------------------------------------
