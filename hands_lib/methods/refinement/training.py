@@ -1,0 +1,152 @@
+"""The loop that trains the network, and what its estimates are worth.
+
+Units, frames and order: see the room's header. Errors are millimetres and pixels.
+Source  Ren et al., DIR: AdamW, learning rate 5e-4, cosine to 0. Their run has batches of 64 for 50 epochs
+        of pictures that are also turned, scaled, shifted and blurred; here they are mirrored and change in
+        brightness.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hands_lib.hand.skeleton import JOINTS
+from hands_lib.methods.refinement.examples import Examples, joined, mirrored
+from hands_lib.methods.refinement.hands import Estimate, faces_of
+from hands_lib.methods.refinement.losses import Collision, LossWeights, Targets, total_loss
+from hands_lib.methods.refinement.network import Prediction, RefinementNetwork
+
+_MIDDLE_BASE = JOINTS.index("middle_1")
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    steps: int = 300
+    batch: int = 32
+    learning_rate: float = 5e-4
+    weight_decay: float = 0.01
+    mirror: bool = True
+    """Whether half of every batch is mirrored."""
+    brightness: float = 0.2
+    """Greatest relative change of every colour channel."""
+    clip: float = 1.0
+    """Greatest norm of the gradient; the released code has no such limit."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the backbone while it trains; what comes after it, and every prediction, is in float32."""
+
+
+def learning_rate(step: int, settings: TrainingSettings) -> float:
+    """A short linear rise (ours), then the cosine to 0."""
+    rise = min(1.0, (step + 1) / max(1, settings.steps // 20))
+    return settings.learning_rate * rise * (1 + math.cos(math.pi * step / settings.steps)) / 2
+
+
+def batch_of(examples: Examples, step: int, seed: int, settings: TrainingSettings) -> Examples:
+    """The batch of one step: a function of seed and step alone, so that a run can stop and go on."""
+    generator = torch.Generator().manual_seed(1_000_003 * seed + step)
+    chosen = torch.randint(len(examples), (settings.batch,), generator=generator)
+    batch = examples[chosen.to(examples.image.device)]
+    if settings.mirror:
+        half = settings.batch // 2
+        batch = joined([mirrored(batch[:half]), batch[half:]])
+    change = settings.brightness * (2 * torch.rand(len(batch), 3, 1, 1, generator=generator) - 1)
+    return Examples((batch.image * (1 + change.to(batch.image))).clamp(0, 1), batch.targets)
+
+
+def train(
+    network: RefinementNetwork,
+    examples: Examples,
+    settings: TrainingSettings,
+    seed: int = 0,
+    weights: LossWeights | None = None,
+    state: dict[str, Any] | None = None,
+    after_step: Callable[[int, dict[str, float], Callable[[], dict[str, Any]]], None] | None = None,
+    collision: Collision | None = None,
+) -> dict[str, Any]:
+    """Trains `network` in place and returns the state after the last step.
+
+    state       as an earlier call returned or handed it out: the run goes on from there, to the same bits
+    after_step  called with the number of finished steps, the loss's terms, and a function that gives the
+                state
+    collision   as in `losses.total_loss`
+    """
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=settings.weight_decay)
+    step = 0
+    if state is not None:
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        step = state["step"]
+
+    def present() -> dict[str, Any]:
+        return {"step": step, "network": network.state_dict(), "optimizer": optimizer.state_dict()}
+
+    network.train()
+    while step < settings.steps:
+        batch = batch_of(examples, step, seed, settings)
+        half = settings.precision == "bfloat16"
+        with torch.autocast(batch.image.device.type, torch.bfloat16, enabled=half):
+            features = network.features(batch.image)
+        found = network.refine({level: values.float() for level, values in features.items()})
+        loss, terms = total_loss(found, batch.targets, faces_of(network.hands), weights, collision)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, settings)
+        optimizer.step()
+        step += 1
+        if after_step is not None:
+            shown = {"loss": loss.item(), **{name: term.item() for name, term in terms.items()}}
+            after_step(step, shown, present)
+    return present()
+
+
+@torch.no_grad()
+def predict(
+    network: RefinementNetwork, images: Float[Tensor, "picture 3 height width"], batch: int = 64
+) -> list[Prediction]:
+    """Predictions of many pictures, batch by batch, in evaluation mode."""
+    network.eval()
+    return [network(images[start : start + batch]) for start in range(0, len(images), batch)]
+
+
+def joined_estimates(predictions: list[Prediction]) -> list[Estimate]:
+    """Estimates after each stage over all pictures."""
+    names = Estimate.__dataclass_fields__
+    return [
+        Estimate(*(torch.cat([getattr(p.estimates[stage], name) for p in predictions]) for name in names))
+        for stage in range(len(predictions[0].estimates))
+    ]
+
+
+def scaled(found: Estimate, target: Targets) -> tuple[Tensor, Tensor]:
+    """Joints and vertices of each hand, scaled so that the palm (wrist to base of the middle finger) is as
+    long as the true one: the wrist + scale protocol of the released evaluation. Metres."""
+    ours, theirs = (
+        torch.linalg.vector_norm(j[:, :, _MIDDLE_BASE] - j[:, :, 0], dim=-1)
+        for j in (found.joints, target.joints)
+    )
+    ratio = (theirs / ours)[:, :, None, None]
+    return ratio * found.joints, ratio * found.vertices
+
+
+def errors(found: Estimate, target: Targets, picture: int) -> dict[str, Float[Tensor, " batch"]]:
+    """Of every picture: mpjpe and mpvpe (wrist + scale) and mrrpe in mm, errors of joints and vertices in
+    pixels of a picture of `picture` pixels a side."""
+    joints, vertices = scaled(found, target)
+
+    def mean(a: Tensor, b: Tensor) -> Tensor:
+        return torch.linalg.vector_norm(a - b, dim=-1).mean(dim=(1, 2))
+
+    return {
+        "mpjpe": 1000 * mean(joints, target.joints),
+        "mpvpe": 1000 * mean(vertices, target.vertices),
+        "mrrpe": 1000 * torch.linalg.vector_norm(found.offset - target.offset, dim=-1),
+        "pixel_error_joints": picture / 2 * mean(found.joints_uv, target.joints_uv),
+        "pixel_error_vertices": picture / 2 * mean(found.vertices_uv, target.vertices_uv),
+    }

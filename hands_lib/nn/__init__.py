@@ -1,0 +1,1 @@
+"""Building blocks of networks that two or more methods share."""
