@@ -165,6 +165,22 @@ def test_cross_entropy_by_hand():
     assert float(released["hand_lovasz"]) > 1  # logits are no probabilities: errors beyond 1
 
 
+def test_labels_may_be_finer_than_the_heads():
+    """Of 4 x 4 labels and heads of 2 x 2: those in row and column 1 and 3."""
+    found, targets, _ = example()
+    generator = torch.Generator().manual_seed(2)
+    heads = Prediction((found,), (), *torch.randn(2, 2, 3, 2, 2, generator=generator))
+    coarse = replace(
+        targets, hand=targets.hand[:, 1::2, 1::2], correspondence=targets.correspondence[:, :, 1::2, 1::2]
+    )
+    fine_terms, coarse_terms = pixel_losses(heads, targets), pixel_losses(heads, coarse)
+    assert fine_terms == coarse_terms
+    assert set(fine_terms) == {"hand_entropy", "hand_lovasz", "correspondence"}
+    three = Prediction((found,), (), *torch.randn(2, 2, 3, 3, 3, generator=generator))
+    with pytest.raises(ValueError, match="labels of 4 pixels a side for heads of 3"):
+        pixel_losses(three, targets)
+
+
 def test_a_network_without_pixel_heads_has_no_pixel_losses():
     found, targets, faces = example()
     _, terms = total_loss(Prediction((found,), (), None, None), targets, faces, LossWeights())

@@ -131,7 +131,7 @@ def test_the_last_projection_serves_the_pixels_alone(hands):
 
 
 def test_places_of_planes_can_be_detached(hands):
-    """The forward pass is the same; what comes behind the planes no longer reaches the numbers before them."""
+    """The forward pass stays; what comes behind the planes no longer reaches the numbers before them."""
     image, found, reach = torch.rand(2, 3, 64, 64), [], []
     for learn in (True, False):
         torch.manual_seed(1)

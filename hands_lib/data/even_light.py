@@ -1,0 +1,138 @@
+"""Pairs of the two-hand world in light from everywhere, before black: what VA-NeRF's method expects.
+
+Chapter  book/va_nerf/fusion.md
+Units    metres, pixels
+Frames   world; cameras as OpenCV's
+
+InterHand2.6M was taken in a dome of lamps, where a hand looks much the same from all sides. Here two lamps, a
+bright sky and a bright ground stand for the dome; arms are left out, as masks of the hands alone are used.
+Pictures are a function of the settings alone, and are kept in the cache: many runs ask for the same ones.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from hands_lib.cache import cache_folder
+from hands_lib.structures import TensorFields
+from hands_lib.worlds.cameras import camera_ring, cropped
+from hands_lib.worlds.identities import sample_identities
+from hands_lib.worlds.interactions import pair_faces, pair_joints, pair_surfaces
+from hands_lib.worlds.pair_sets import PairSetSettings, pair_set
+from hands_lib.worlds.renderer import Lighting
+from hands_lib.worlds.two_hands import SPLITS, WorldError, _lock, code_fingerprint
+from hands_lib.worlds.views import Moment, photograph
+
+_LAMPS = (0.8, -0.8)  # z of the unit directions to the two lamps; y is 0.6
+_STRENGTHS = (0.5, 0.5, 0.9, 0.7)  # of the lamps, the sky and the ground
+
+
+@dataclass(frozen=True)
+class EvenLightSettings:
+    """Everything that the pictures depend on."""
+
+    seed: int = 0
+    num_people: int = 40
+    image_size: int = 64
+    num_views: int = 24
+    """Of a ring of cameras around each pair."""
+    train: int = 80
+    val: int = 24
+    test: int = 24
+    """Pairs of each split; splits share no person, and two interactions are seen in the test alone."""
+    margin: float = 1.15
+    """Side of the picture against that of the box around both hands."""
+
+    def __post_init__(self) -> None:
+        if not 16 <= self.image_size <= 1024 or not 1 <= self.num_views <= 140:
+            raise WorldError(
+                f"pictures have 16 to 1024 pixels a side and a ring 1 to 140 cameras, not {self.image_size} "
+                f"and {self.num_views}"
+            )
+
+
+@dataclass(frozen=True)
+class EvenLightPairs(TensorFields):
+    """Pairs of hands, each photographed by a ring of cameras."""
+
+    image: UInt8[Tensor, "frame view height width 3"]
+    foreground: Bool[Tensor, "frame view height width"]
+    """Pixels that see a hand."""
+    intrinsics: Float[Tensor, "frame view 3 3"]
+    camera_from_world: Float[Tensor, "frame view 4 4"]
+    vertices: Float[Tensor, "frame 2 vertex 3"]
+    """Right hand first."""
+    joints: Float[Tensor, "frame 2 21 3"]
+    faces: Int[Tensor, "2 face 3"]
+
+
+def even_light_pairs(
+    split: str, settings: EvenLightSettings | None = None, root: str | Path | None = None
+) -> EvenLightPairs:
+    """All pictures of a split: some hundred small ones a second when made, then from the cache.
+
+    root    folder of the cache; default `hands_lib.cache.cache_folder()`
+
+    Raises WorldError for an unknown split or one without pairs, and for a file in the cache that is not what
+    this library wrote.
+    """
+    settings = settings or EvenLightSettings()
+    if split not in SPLITS:
+        raise WorldError(f"unknown split {split!r}; there are {', '.join(SPLITS)}")
+    own = asdict(settings) | {name: getattr(settings, split) * (name == split) for name in SPLITS}
+    key = hashlib.sha256(json.dumps([own, _LAMPS, _STRENGTHS]).encode()).hexdigest()[:10]
+    folder = Path(root) if root is not None else cache_folder()
+    path = folder / "even_light" / f"{split}-{key}-{code_fingerprint()}.safetensors"
+    with _lock(path, wait=True):
+        if not path.exists():
+            _save(path, _photographed(split, settings, root))
+    try:
+        return EvenLightPairs(**load_file(path), faces=pair_faces())
+    except (SafetensorError, OSError, TypeError) as error:
+        raise WorldError(f"{path} cannot be read ({error}): delete it, and it is made again") from None
+
+
+def even_lighting() -> Lighting:
+    """Two lamps from the sides, and bright surroundings."""
+    towards = [torch.tensor([0.0, 0.6, side]) for side in _LAMPS]
+    return Lighting(*towards, *(torch.full((3,), grey) for grey in _STRENGTHS))
+
+
+def _photographed(split: str, settings: EvenLightSettings, root: str | Path | None) -> dict[str, Tensor]:
+    sizes = {name: max(getattr(settings, name), 1) for name in SPLITS}
+    pairs = pair_set(split, PairSetSettings(settings.seed, settings.num_people, **sizes), root)
+    people = sample_identities(settings.num_people, settings.seed)
+    phase = torch.rand(len(pairs.identity), generator=torch.Generator().manual_seed(settings.seed))
+    size, light = settings.image_size, even_lighting()
+    rows = []
+    label = f"even light, {split}"
+    for number in tqdm(range(len(pairs.identity)), desc=label, unit="pair", delay=5):
+        pose, person = pairs.pose[number], people[pairs.identity[number]]
+        vertices, joints = pair_surfaces(pose, person.shape), pair_joints(pose)
+        ring = camera_ring(settings.num_views, size, phase=2 * torch.pi * float(phase[number]))
+        camera = cropped(ring, vertices.flatten(0, 1), size, settings.margin)
+        # Nothing of a picture depends on the distance between the hands, which takes long.
+        moment = Moment(pose, vertices, joints, torch.zeros(vertices.shape[:2]))
+        views = photograph(moment, person, camera, light, "black", arms=False, seed=number)
+        poses = camera.intrinsics, camera.camera_from_world
+        rows.append((views.image, views.face >= 0, *poses, vertices, joints))
+    names = ("image", "foreground", "intrinsics", "camera_from_world", "vertices", "joints")
+    return dict(zip(names, map(torch.stack, zip(*rows, strict=True)), strict=True))
+
+
+def _save(path: Path, tensors: dict[str, Tensor]) -> None:
+    unfinished = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        save_file({name: value.contiguous() for name, value in tensors.items()}, unfinished)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,101 @@
+"""Which views are tested, and what is measured of them.
+
+Units  degrees, decibels; colours in [0, 1]
+
+The paper says neither which part of a picture its numbers are of, nor on which views Table 1 was measured.
+The released code takes PSNR of the whole picture and SSIM of a rectangle around the hands with a data range
+of 2: that number is `ssim_range_2` here, beside `ssim` with a range of 1.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from hands_lib.methods.va_nerf.training import Pictures, TestPictures
+from hands_lib.metrics.image import crop, psnr, ssim, ssim_range_2
+from hands_lib.structures import TensorFields
+
+LARGE_ANGLE = 30.0
+
+
+@dataclass(frozen=True)
+class ViewPairs(TensorFields):
+    """Pairs of views of the same moment: what is shown, and what is asked for."""
+
+    frame: Int[Tensor, " pair"]
+    view: Int[Tensor, " pair"]
+    target: Int[Tensor, " pair"]
+    degrees: Float[Tensor, " pair"]
+    """Rotation from one camera to the other."""
+
+    def __getitem__(self, index: Tensor | slice) -> "ViewPairs":
+        return ViewPairs(self.frame[index], self.view[index], self.target[index], self.degrees[index])
+
+
+def draw_view_pairs(pictures: Pictures, num: int, seed: int = 77) -> ViewPairs:
+    """Frames in turn; every second pair of a frame's views is less than 30 degrees apart where it has such.
+
+    Raises ValueError for pictures with a single view.
+    """
+    num_frames, num_views = pictures.image.shape[:2]
+    if num_views < 2:
+        raise ValueError("pairs of views need at least two views of a frame, and these pictures have one")
+    generator = torch.Generator().manual_seed(seed)
+    frame = torch.arange(num) % num_frames
+    rotation = pictures.camera_from_world[..., :3, :3].double().cpu()
+    traces = torch.einsum("faij,fbij->fab", rotation, rotation)
+    angles = torch.rad2deg(((traces - 1) / 2).clamp(-1, 1).acos())[frame]
+    other = ~torch.eye(num_views, dtype=torch.bool)
+    near = (angles < LARGE_ANGLE) & other
+    wants_near = (torch.arange(num) % 2 == 1) & near.any(dim=(1, 2))
+    far = (angles >= LARGE_ANGLE) & other
+    allowed = torch.where(wants_near[:, None, None], near, torch.where(far.any(), far, other))
+    chosen = torch.multinomial(allowed.flatten(1).float(), 1, generator=generator)[:, 0]
+    degrees = angles.flatten(1).gather(1, chosen[:, None])[:, 0].float()
+    found = ViewPairs(frame, chosen // num_views, chosen % num_views, degrees)
+    return found.to(pictures.image.device)
+
+
+def image_scores(
+    found: TestPictures,
+    degrees: Float[Tensor, " pair"],
+    perceptual: tuple[str, Callable[[Tensor, Tensor], Tensor]],
+) -> dict[str, tuple[float, str]]:
+    """Numbers with their units, over all pairs.
+
+    psnr           of whole pictures, mean of their decibels; psnr_above_30: where the camera turned so far
+    ssim           of the rectangle around the hands, range 1; `ssim_range_2` beside it
+    (perceptual)   of whole pictures, under the name it is given with
+    psnr_seen      over all hand pixels whose surface the input view shows, and psnr_hidden over the others:
+                   the paper argues about the second kind, but never measures it
+    """
+    picture, truth = found.rendered.clamp(0, 1), found.target
+    name, distance = perceptual
+    decibels, error = psnr(picture, truth), (picture - truth).square().mean(dim=-1)
+    pieces = [
+        (crop(one, mask)[None], crop(other, mask)[None])
+        for one, other, mask in zip(picture, truth, found.foreground, strict=True)
+    ]
+    scores = {
+        "psnr": (decibels.mean().item(), "dB"),
+        "ssim": (torch.cat([ssim(*piece) for piece in pieces]).mean().item(), "1"),
+        name: (distance(picture, truth).mean().item(), "1"),
+        "ssim_range_2": (torch.cat([ssim_range_2(*piece) for piece in pieces]).mean().item(), "1"),
+    }
+    large = degrees >= LARGE_ANGLE
+    if large.any():
+        scores["psnr_above_30"] = (decibels[large].mean().item(), "dB")
+    parts = {"psnr_seen": found.seen, "psnr_hidden": found.foreground & ~found.seen}
+    for part, mask in parts.items():
+        if mask.any():
+            scores[part] = (-10 * error[mask].mean().log10().item(), "dB")
+    return scores
+
+
+def joined(parts: list[TestPictures]) -> TestPictures:
+    """Test pictures that were rendered a few at a time."""
+    names = TestPictures.__dataclass_fields__
+    return TestPictures(*(torch.cat([getattr(part, name) for part in parts]) for name in names))

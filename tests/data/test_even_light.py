@@ -1,0 +1,59 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from hands_lib.data.even_light import EvenLightSettings, even_light_pairs
+from hands_lib.geometry.raster import rasterize
+from hands_lib.structures import Camera, Mesh
+from hands_lib.worlds.two_hands import WorldError
+
+SETTINGS = EvenLightSettings(image_size=24, num_views=3, train=2, val=2, test=2)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def pairs(root):
+    return even_light_pairs("val", SETTINGS, root)
+
+
+def test_pixels_of_hands_are_those_of_the_rasteriser(pairs):
+    shift = pairs.vertices.shape[2] * torch.arange(2)[:, None, None]
+    mesh = Mesh(pairs.vertices.flatten(1, 2)[:, None], (pairs.faces + shift).flatten(0, 1))
+    camera = Camera(pairs.intrinsics, pairs.camera_from_world, 24, 24)
+    assert torch.equal(rasterize(mesh, camera).foreground, pairs.foreground)
+    assert pairs.foreground.any(dim=(2, 3)).all()
+
+
+def test_hands_are_bright_and_the_background_is_black(pairs):
+    away = torch.nn.functional.max_pool2d(pairs.foreground.flatten(0, 1).float(), 5, 1, 2).unflatten(
+        0, (2, 3)
+    )
+    assert pairs.image[away == 0].max() <= 8  # noise of the sensor
+    assert pairs.image[pairs.foreground].float().mean() > 50
+
+
+def test_comes_from_the_cache_and_from_the_settings_alone(pairs, root, tmp_path):
+    kept = sorted((root / "even_light").glob("val-*.safetensors"))
+    again = even_light_pairs("val", replace(SETTINGS, train=5), root)  # another split's size changes nothing
+    assert sorted((root / "even_light").glob("val-*.safetensors")) == kept
+    anew = even_light_pairs("val", SETTINGS, tmp_path)
+    for name in ("image", "foreground", "intrinsics", "vertices"):
+        assert torch.equal(getattr(pairs, name), getattr(again, name))
+        assert torch.equal(getattr(pairs, name), getattr(anew, name))
+
+
+def test_names_what_is_wrong(root, tmp_path):
+    with pytest.raises(WorldError, match="unknown split 'dev'"):
+        even_light_pairs("dev", SETTINGS, root)
+    with pytest.raises(WorldError, match="not 8 and 3"):
+        EvenLightSettings(image_size=8, num_views=3)
+    even_light_pairs("val", SETTINGS, tmp_path)
+    (path,) = (tmp_path / "even_light").glob("*.safetensors")
+    path.write_bytes(b"half a file")
+    with pytest.raises(WorldError, match="delete it"):
+        even_light_pairs("val", SETTINGS, tmp_path)

@@ -1,0 +1,98 @@
+import math
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from va_nerf_cases import SIZE, TINY, ring
+
+from hands_lib.methods.va_nerf.evaluation import draw_view_pairs, image_scores, joined
+from hands_lib.methods.va_nerf.network import keypoint_nerf, settings_from
+from hands_lib.methods.va_nerf.training import Pictures, TestPictures, beside_truth
+from hands_lib.structures import Camera
+
+
+@pytest.fixture(scope="module")
+def pictures(view):
+    """Two frames of 24 views, 15 degrees and more apart."""
+    camera = ring(24, view.vertices[0])
+    both = [values.expand(2, *values.shape) for values in (camera.intrinsics, camera.camera_from_world)]
+    image = torch.zeros(2, 24, SIZE, SIZE, 3, dtype=torch.uint8)
+    return Pictures(image, image[..., 0] > 0, *both, view.vertices, view.joints, view.faces)
+
+
+def turned_by(camera: Camera, one: int, other: int) -> float:
+    relative = camera.camera_from_world[one, :3, :3] @ camera.camera_from_world[other, :3, :3].T
+    return math.degrees(math.acos(max(-1.0, min(1.0, (relative.trace().item() - 1) / 2))))
+
+
+def test_pairs_of_views(pictures):
+    pairs = draw_view_pairs(pictures, 20)
+    assert pairs.frame.tolist() == [0, 1] * 10
+    assert (pairs.view != pairs.target).all()
+    camera = ring(24, pictures.vertices[0])
+    for n in range(20):
+        angle = turned_by(camera, int(pairs.view[n]), int(pairs.target[n]))
+        assert pairs.degrees[n].item() == pytest.approx(angle, abs=0.05)
+        assert (angle < 30) == (n % 2 == 1)
+    again = draw_view_pairs(pictures, 20)
+    assert torch.equal(again.view, pairs.view)
+    assert torch.equal(draw_view_pairs(pictures, 10)[:3].frame, pairs.frame[:3])
+
+
+def test_one_view_is_no_pair(pictures):
+    one = replace(
+        pictures,
+        image=pictures.image[:, :1],
+        foreground=pictures.foreground[:, :1],
+        intrinsics=pictures.intrinsics[:, :1],
+        camera_from_world=pictures.camera_from_world[:, :1],
+    )
+    with pytest.raises(ValueError, match="two views"):
+        draw_view_pairs(one, 3)
+
+
+def test_scores_of_known_errors():
+    """Errors of 0.1 on what is seen and 0.2 on what is hidden, in a hand of 16 x 16 of 32 x 32 pixels."""
+    truth, hand = torch.zeros(2, 32, 32, 3), torch.zeros(2, 32, 32, dtype=torch.bool)
+    hand[:, 8:24, 8:24] = True
+    seen = hand.clone()
+    seen[:, :, 16:] = False
+    picture = truth + 0.1 * seen[..., None] + 0.2 * (hand & ~seen)[..., None]
+    degrees = torch.tensor([10.0, 50.0])
+    found = TestPictures(picture, truth, hand, seen)
+    parts = [TestPictures(*(getattr(found, f)[n : n + 1] for f in vars(found))) for n in (0, 1)]
+    scores = image_scores(joined(parts), degrees, ("distance", lambda a, b: (a - b).abs().sum((1, 2, 3))))
+    share = 16 * 16 / 32**2
+    whole = -10 * math.log10(share * (0.1**2 + 0.2**2) / 2)
+    assert scores["psnr"] == (pytest.approx(whole, abs=1e-3), "dB")
+    assert scores["psnr_above_30"][0] == pytest.approx(whole, abs=1e-3)
+    assert scores["psnr_seen"][0] == pytest.approx(20, abs=1e-3)
+    assert scores["psnr_hidden"][0] == pytest.approx(-20 * math.log10(0.2), abs=1e-3)
+    assert scores["distance"][0] == pytest.approx(16 * 8 * 3 * 0.3, rel=1e-4)
+    assert scores["ssim"][0] < scores["ssim_range_2"][0] < 1
+    perfect = image_scores(
+        replace(found, rendered=truth + 1e-6), degrees, ("distance", lambda a, b: a.sum((1, 2, 3)))
+    )
+    assert perfect["ssim"][0] == pytest.approx(1, abs=1e-4)
+
+
+def test_blanked_inputs_and_what_they_show(pictures):
+    lit = replace(pictures, image=pictures.image + 100)
+    pairs = draw_view_pairs(lit, 2)
+    shown = torch.ones(SIZE, SIZE)
+    shown[4:9] = 0
+    view = lit.input_view(pairs.frame, pairs.view, shown)
+    assert (view.image[:, 4:9] == 0).all()
+    assert torch.equal(view.image[:, 9:], lit.colours(pairs.frame, pairs.view)[:, 9:])
+    same = beside_truth(view.image, lit, pairs.frame, pairs.view, pairs.view)
+    assert (same.seen & ~same.foreground).sum() == 0
+    assert same.seen.sum() > 0.85 * same.foreground.sum()  # from the same camera all but contours
+
+
+def test_settings_survive_a_record():
+    import json
+
+    for settings in (TINY, keypoint_nerf(TINY)):
+        assert settings_from(json.loads(json.dumps(asdict(settings)))) == settings
+    assert keypoint_nerf(TINY).fusion.places == ("q",)
+    assert keypoint_nerf(TINY).density == "free"
