@@ -14,6 +14,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
@@ -107,24 +108,58 @@ def even_lighting() -> Lighting:
     return Lighting(*towards, *(torch.full((3,), grey) for grey in _STRENGTHS))
 
 
+def one_hand_pictures(
+    split: str,
+    number: int,
+    shown: Literal["right", "left"],
+    settings: EvenLightSettings | None = None,
+    root: str | Path | None = None,
+) -> UInt8[Tensor, "view height width 3"]:
+    """The pictures of one pair as they would be without its other hand; light and cameras are the same.
+
+    Raises as `even_light_pairs`, and IndexError for a pair that the split does not have.
+    """
+    settings = settings or EvenLightSettings()
+    if split not in SPLITS:
+        raise WorldError(f"unknown split {split!r}; there are {', '.join(SPLITS)}")
+    if not 0 <= number < getattr(settings, split):
+        raise IndexError(f"pair {number} of {getattr(settings, split)} in the {split} split")
+    return _photograph(_Studio(split, settings, root), number, shown)[0]
+
+
+class _Studio:
+    """The pairs of a split, their people, and where the ring of cameras begins for each."""
+
+    def __init__(self, split: str, settings: EvenLightSettings, root: str | Path | None):
+        sizes = {name: max(getattr(settings, name), 1) for name in SPLITS}
+        self.settings = settings
+        self.pairs = pair_set(split, PairSetSettings(settings.seed, settings.num_people, **sizes), root)
+        self.people = sample_identities(settings.num_people, settings.seed)
+        generator = torch.Generator().manual_seed(settings.seed)
+        self.phase = torch.rand(len(self.pairs.identity), generator=generator)
+
+
+def _photograph(
+    studio: _Studio, number: int, shown: Literal["both", "right", "left"]
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Image, foreground, intrinsics, pose of the cameras, vertices, joints."""
+    settings, pairs = studio.settings, studio.pairs
+    pose, person = pairs.pose[number], studio.people[pairs.identity[number]]
+    vertices, joints = pair_surfaces(pose, person.shape), pair_joints(pose)
+    turn = 2 * torch.pi * float(studio.phase[number])
+    ring = camera_ring(settings.num_views, settings.image_size, phase=turn)
+    camera = cropped(ring, vertices.flatten(0, 1), settings.image_size, settings.margin)
+    # Nothing of a picture depends on the distance between the hands, which takes long.
+    moment = Moment(pose, vertices, joints, torch.zeros(vertices.shape[:2]))
+    light, seed = even_lighting(), number
+    views = photograph(moment, person, camera, light, "black", arms=False, seed=seed, shown=shown)
+    return views.image, views.face >= 0, camera.intrinsics, camera.camera_from_world, vertices, joints
+
+
 def _photographed(split: str, settings: EvenLightSettings, root: str | Path | None) -> dict[str, Tensor]:
-    sizes = {name: max(getattr(settings, name), 1) for name in SPLITS}
-    pairs = pair_set(split, PairSetSettings(settings.seed, settings.num_people, **sizes), root)
-    people = sample_identities(settings.num_people, settings.seed)
-    phase = torch.rand(len(pairs.identity), generator=torch.Generator().manual_seed(settings.seed))
-    size, light = settings.image_size, even_lighting()
-    rows = []
-    label = f"even light, {split}"
-    for number in tqdm(range(len(pairs.identity)), desc=label, unit="pair", delay=5):
-        pose, person = pairs.pose[number], people[pairs.identity[number]]
-        vertices, joints = pair_surfaces(pose, person.shape), pair_joints(pose)
-        ring = camera_ring(settings.num_views, size, phase=2 * torch.pi * float(phase[number]))
-        camera = cropped(ring, vertices.flatten(0, 1), size, settings.margin)
-        # Nothing of a picture depends on the distance between the hands, which takes long.
-        moment = Moment(pose, vertices, joints, torch.zeros(vertices.shape[:2]))
-        views = photograph(moment, person, camera, light, "black", arms=False, seed=number)
-        poses = camera.intrinsics, camera.camera_from_world
-        rows.append((views.image, views.face >= 0, *poses, vertices, joints))
+    studio = _Studio(split, settings, root)
+    numbers = tqdm(range(len(studio.phase)), desc=f"even light, {split}", unit="pair", delay=5)
+    rows = [_photograph(studio, number, "both") for number in numbers]
     names = ("image", "foreground", "intrinsics", "camera_from_world", "vertices", "joints")
     return dict(zip(names, map(torch.stack, zip(*rows, strict=True)), strict=True))
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hands_lib.data.even_light import EvenLightSettings, even_light_pairs
+from hands_lib.data.even_light import EvenLightSettings, even_light_pairs, one_hand_pictures
 from hands_lib.geometry.raster import rasterize
 from hands_lib.structures import Camera, Mesh
 from hands_lib.worlds.two_hands import WorldError
@@ -45,6 +45,25 @@ def test_comes_from_the_cache_and_from_the_settings_alone(pairs, root, tmp_path)
     for name in ("image", "foreground", "intrinsics", "vertices"):
         assert torch.equal(getattr(pairs, name), getattr(again, name))
         assert torch.equal(getattr(pairs, name), getattr(anew, name))
+
+
+def test_one_hand_is_what_the_other_does_not_hide(pairs, root):
+    """Each hand's own pictures have its own silhouettes, which together are those of the pair; where a hand
+    is alone on its pixels and their neighbours, it looks as it did beside the other."""
+    alone = [one_hand_pictures("val", 1, side, SETTINGS, root) for side in ("right", "left")]
+    camera = Camera(pairs.intrinsics[1], pairs.camera_from_world[1], 24, 24)
+    shown = [rasterize(Mesh(pairs.vertices[1, n], pairs.faces[n]), camera).foreground for n in (0, 1)]
+    assert torch.equal(shown[0] | shown[1], pairs.foreground[1])
+    for n in (0, 1):
+        assert alone[n][shown[n]].float().mean() > 50
+        around = torch.nn.functional.max_pool2d(shown[n][:, None].float(), 5, 1, 2)[:, 0] > 0
+        assert alone[n][~around].max() <= 8
+        other = torch.nn.functional.max_pool2d(shown[1 - n][:, None].float(), 5, 1, 2)[:, 0] > 0
+        own = shown[n] & ~other
+        off = (alone[n].float() - pairs.image[1].float()).abs().mean(dim=-1)[own]
+        assert off.median() < 8  # but for the other hand's shadow
+    with pytest.raises(IndexError, match="pair 2 of 2"):
+        one_hand_pictures("val", 2, "left", SETTINGS, root)
 
 
 def test_names_what_is_wrong(root, tmp_path):

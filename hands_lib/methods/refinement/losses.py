@@ -140,16 +140,23 @@ def estimate_losses(
 def pixel_losses(
     prediction: Prediction, target: Targets, lovasz_on_logits: bool = False
 ) -> dict[str, Float[Tensor, ""]]:
-    """Terms of the pixel heads; none where the network has no such heads."""
+    """Terms of the pixel heads; none where the network has no such heads.
+
+    Labels may be finer than the heads by a whole number n: every n-th counts. Raises ValueError otherwise.
+    """
     logits, points = prediction.hand_logits, prediction.correspondence
     if logits is None or points is None:
         return {}
-    labels = target.hand
+    finer, left = divmod(target.hand.shape[-1], logits.shape[-1])
+    if left:
+        raise ValueError(f"labels of {target.hand.shape[-1]} pixels a side for heads of {logits.shape[-1]}")
+    places = slice(finer // 2, None, finer)
+    labels, places_seen = target.hand[:, places, places], target.correspondence[:, :, places, places]
     weights = logits.new_tensor(CLASS_WEIGHTS)
     return {
         "hand_entropy": nn.functional.cross_entropy(logits, labels, weights),
         "hand_lovasz": lovasz(logits if lovasz_on_logits else logits.softmax(dim=1), labels),
-        "correspondence": smooth_l1(points, target.correspondence),
+        "correspondence": smooth_l1(points, places_seen),
     }
 
 
