@@ -115,10 +115,11 @@ def _measured_lines(
     stale: Sequence[RunRecord] = (),
 ) -> list[tuple[str, ...]]:
     """Lines of one cell, one for each data set and protocol, whose notes are added to `sources`. What an
-    earlier version of the method measured is shown only where the present one measured nothing."""
+    earlier version of the method measured is shown only where the present one measured nothing, and a smoke
+    run only where there is no result."""
     own = [r for r in records if r.variant == row and metric in r.metrics]
-    smoke = [r for r in own if r.profile == "smoke"]
     best = largest(own)
+    smoke = [] if best else [r for r in own if r.profile == "smoke"]
     old = [] if best else largest([r for r in stale if r.variant == row and metric in r.metrics])
     lines = []
     for mark, found in (("", best), (" (stale)", old), (" (smoke)", smoke)):
@@ -139,17 +140,15 @@ def _cell_text(cell: Cell) -> str:
     return f"{cell.text}{unit} ({cell.where}){'' if cell.verified else '*'}"
 
 
-def compare_table(published: Published, name: str, evidence: Evidence) -> HtmlTable:
-    """One published table with the measured numbers beside it; what was measured beyond it comes after it. Of
-    a table that the paper does not print, the measured numbers alone."""
+def compare_table(published: Published, name: str, evidence: Evidence) -> list[HtmlTable | Section]:
+    """One published table with the measured numbers beside it, then, folded away, what was measured beyond
+    its numbers. Of a table that the paper does not print, the measured numbers alone."""
     table = published.tables.get(name)
     cells = table.cells if table else []
     own, stale, other = (
         [r for r in records if r.table == name]
         for records in (evidence.counted, evidence.stale, evidence.other_settings)
     )
-    lines: list[tuple[str, ...]] = []
-    sources: list[str] = []
     for cell in cells:
         for record in own:
             measured = record.metrics.get(cell.metric)
@@ -158,27 +157,43 @@ def compare_table(published: Published, name: str, evidence: Evidence) -> HtmlTa
                     f"{published.slug}/{record.file_name}: {cell.metric} is in {measured.unit}, "
                     f"the published number in {cell.unit}: record it in {cell.unit}"
                 )
-        lines += _measured_lines(cell.row, cell.metric, _cell_text(cell), own, sources, stale)
-    known = {(cell.row, cell.metric) for cell in cells}
-    beyond = dict.fromkeys((r.variant, metric) for r in [*own, *stale] for metric in r.metrics)
-    for row, metric in sorted(beyond, key=lambda place: place[0]):
-        if (row, metric) not in known:
-            lines += _measured_lines(row, metric, "-", own, sources, stale)
-    notes = [f"[{i}] {source}" for i, source in enumerate(sources, 1)]
-    if any("(smoke)" in line[3] for line in lines):
-        notes.append("smoke: a short run that shows that the chapter works; not a result")
-    if stale:
-        notes.append(f"stale: {len(stale)} runs by an earlier version of the method; they count for nothing")
-    if other:
-        notes.append(f"{len(other)} runs with other settings than most are not counted")
     how = "(mean ± standard deviation over n seeds)"
-    if table:
-        notes += _published_notes(published, name)
-        return HtmlTable(f"{table.title}: published and measured {how}", HEAD, lines, notes=notes)
-    title, note = own_title(published, name)
-    lines = [(row, metric, *measured) for row, metric, _, *measured in lines]
+    known = {(cell.row, cell.metric): _cell_text(cell) for cell in cells}
+    measured = dict.fromkeys((r.variant, metric) for r in [*own, *stale] for metric in r.metrics)
+    more = {place: "-" for place in sorted(measured, key=lambda place: place[0]) if place not in known}
+
+    def lines(places: dict[tuple[str, str], str]) -> tuple[list[tuple[str, ...]], list[str]]:
+        sources: list[str] = []
+        found = [
+            line for (row, metric), printed in places.items()
+            for line in _measured_lines(row, metric, printed, own, sources, stale)
+        ]  # fmt: skip
+        notes = [f"[{i}] {source}" for i, source in enumerate(sources, 1)]
+        if any("(smoke)" in line[3] for line in found):
+            notes.append("smoke: a short run that shows that the chapter works; not a result")
+        return found, notes
+
+    of_all = []
+    if stale:
+        of_all.append(f"stale: {len(stale)} runs by an earlier version of the method; they count for nothing")
+    if other:
+        of_all.append(f"{len(other)} runs with other settings than most are not counted")
+    found, notes = lines(more)
+    found = [(row, metric, *numbers) for row, metric, _, *numbers in found]
     head = [word for word in HEAD if word != "published"]
-    return HtmlTable(f"{title}: beyond the paper, measured {how}", head, lines, "not run", [*notes, *note])
+    if table is None:
+        title, note = own_title(published, name)
+        caption = f"{title}: beyond the paper, measured {how}"
+        return [HtmlTable(caption, head, found, "not run", [*notes, *of_all, *note])]
+    beside, sources = lines(known)
+    caption = f"{table.title}: published and measured {how}"
+    notes_beside = [*sources, *of_all, *_published_notes(published, name)]
+    shown: list[HtmlTable | Section] = [HtmlTable(caption, HEAD, beside, notes=notes_beside)]
+    if found:
+        caption = f"{table.title}: measured beyond the printed numbers {how}"
+        beyond = HtmlTable(caption, head, found, notes=notes)
+        shown.append(Section(f"Beyond the printed numbers: {len(found)} lines", [beyond]))
+    return shown
 
 
 def own_title(published: Published, name: str) -> tuple[str, list[str]]:
@@ -278,8 +293,16 @@ def compare(slug: str, table: str | None = None, root: Path | None = None) -> Pa
     if table is not None and table not in known:
         raise nearest(table, known, f"table of {slug}:")
     evidence = sort_out(records, root)
-    shown = [compare_table(published, name, evidence) for name in ([table] if table else known)]
+    names = [table] if table else known
+    shown = [part for name in names for part in compare_table(published, name, evidence)]
     return Page([*shown, *claims_tables(published, evidence, table)])
+
+
+def _of_system(prefix: str, part: HtmlTable | Section) -> HtmlTable | Section:
+    """With the system's name before every caption: several of them stand on one page."""
+    if isinstance(part, HtmlTable):
+        return replace(part, caption=prefix + part.caption)
+    return replace(part, parts=[_of_system(prefix, inner) for inner in part.parts])
 
 
 def _system_section(published: Published, root: Path | None) -> Section:
@@ -290,15 +313,14 @@ def _system_section(published: Published, root: Path | None) -> Section:
     ran = [name for name in published.tables if name in measured]
     idle = [name for name in published.tables if name not in measured]
     prefix = f"{published.slug}: "
-    parts: list[HtmlTable | Section] = [compare_table(published, name, evidence) for name in ran]
     beyond = tables_beyond(published, records)
-    parts += [compare_table(published, name, evidence) for name in beyond]
+    parts = [part for name in [*ran, *beyond] for part in compare_table(published, name, evidence)]
 
     def answers(claims: Sequence[Claim]) -> str:
         return count_answers([v.answer for c in claims for v in judge(c, evidence.counted, evidence.stale)])
 
     parts += claims_tables(published, evidence)
-    parts = [replace(t, caption=prefix + t.caption) if isinstance(t, HtmlTable) else t for t in parts]
+    parts = [_of_system(prefix, part) for part in parts]
     if idle:
         tables = [published_table(published, name) for name in idle]
         tables = [replace(t, caption=prefix + t.caption) for t in tables]

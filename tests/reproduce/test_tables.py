@@ -13,7 +13,7 @@ from hands_lib.reproduce.project import ProjectError
 from hands_lib.reproduce.published import Published, read_published
 from hands_lib.reproduce.records import read_records, record_run
 from hands_lib.reproduce.runs import Run
-from hands_lib.reproduce.tables import claims_page, compare, results_page
+from hands_lib.reproduce.tables import Section, claims_page, compare, results_page
 from hands_lib.reproduce.verdicts import Verdict, interval, judge
 
 PUBLISHED = {
@@ -117,6 +117,24 @@ def test_a_smoke_run_is_never_judged(root: Path) -> None:
     assert verdict(root, "below").answer == "not run"
     assert "1.1 ± 0.1 mm (smoke)" in repr(compare("system", root=root))
     assert "not a result" in repr(compare("system", root=root))
+
+
+def test_a_result_takes_the_place_of_a_smoke_run(root: Path) -> None:
+    measure(root, "ours", [1.0], profile="smoke")
+    measure(root, "ours", [4.0, 4.2], profile="cpu")
+    text = repr(compare("system", root=root))
+    assert "4.1 ± 0.14 mm" in text
+    assert "(smoke)" not in text
+
+
+def test_what_the_paper_does_not_print_is_folded_away(root: Path) -> None:
+    measure(root, "ours", [4.0])
+    measure(root, "another", [7.0])
+    beside, beyond, *_ = compare("system", table="errors", root=root).tables
+    assert "another" not in repr(beside)
+    assert isinstance(beyond, Section)
+    assert "7 mm" in repr(beyond)
+    assert "ours" not in repr(beyond)
 
 
 @pytest.mark.parametrize(
@@ -315,7 +333,7 @@ def test_html_is_escaped_and_has_captions(root: Path) -> None:
     checker = _Checker()
     checker.feed(results_page(root)._repr_html_())
     assert "script" not in checker.tags
-    assert checker.tags.count("caption") == checker.tags.count("table") == 2
+    assert checker.tags.count("caption") == checker.tags.count("table") == 3
 
 
 def test_numbers_of_the_book_are_readable() -> None:
