@@ -204,7 +204,7 @@ def hand_figure(
     figure.update_layout(
         title={"text": title},
         height=height + (100 if frames else 0),
-        margin={"l": 0, "r": 0, "t": 48, "b": 44 if frames else 0},
+        margin={"l": 0, "r": 0, "t": 48, "b": 64 if frames else 0},
         scene={"aspectmode": "data", "camera": VIEWS[view], **axes},
         legend={"itemsizing": "constant", "x": 0.0, "y": 0.98},
     )
