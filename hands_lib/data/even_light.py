@@ -11,15 +11,12 @@ Pictures are a function of the settings alone, and are kept in the cache: many r
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -28,6 +25,7 @@ from hands_lib.structures import TensorFields
 from hands_lib.worlds.cameras import camera_ring, cropped
 from hands_lib.worlds.identities import sample_identities
 from hands_lib.worlds.interactions import pair_faces, pair_joints, pair_surfaces
+from hands_lib.worlds.pair_pictures import _load, _save
 from hands_lib.worlds.pair_sets import PairSetSettings, pair_set
 from hands_lib.worlds.renderer import Lighting
 from hands_lib.worlds.two_hands import SPLITS, WorldError, _lock, code_fingerprint
@@ -97,8 +95,8 @@ def even_light_pairs(
         if not path.exists():
             _save(path, _photographed(split, settings, root))
     try:
-        return EvenLightPairs(**load_file(path), faces=pair_faces())
-    except (SafetensorError, OSError, TypeError) as error:
+        return EvenLightPairs(**_load(path), faces=pair_faces())
+    except TypeError as error:  # other tensors than these
         raise WorldError(f"{path} cannot be read ({error}): delete it, and it is made again") from None
 
 
@@ -162,12 +160,3 @@ def _photographed(split: str, settings: EvenLightSettings, root: str | Path | No
     rows = [_photograph(studio, number, "both") for number in numbers]
     names = ("image", "foreground", "intrinsics", "camera_from_world", "vertices", "joints")
     return dict(zip(names, map(torch.stack, zip(*rows, strict=True)), strict=True))
-
-
-def _save(path: Path, tensors: dict[str, Tensor]) -> None:
-    unfinished = path.with_suffix(f".{os.getpid()}.part")
-    try:
-        save_file({name: value.contiguous() for name, value in tensors.items()}, unfinished)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)

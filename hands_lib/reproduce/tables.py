@@ -320,16 +320,14 @@ def _system_section(published: Published, root: Path | None) -> Section:
         return count_answers([v.answer for c in claims for v in judge(c, evidence.counted, evidence.stale)])
 
     parts += claims_tables(published, evidence)
-    parts = [_of_system(prefix, part) for part in parts]
     if idle:
         tables = [published_table(published, name) for name in idle]
-        tables = [replace(t, caption=prefix + t.caption) for t in tables]
         # with nothing else to see, one fold is enough
         parts = [*parts, Section(f"Tables without a run: {len(idle)}", tables)] if ran else [*tables, *parts]
     if published.inconsistencies:
         found = inconsistencies_table(published)
-        found = replace(found, caption=prefix + found.caption)
         parts.append(Section(f"Printed inconsistencies: {len(published.inconsistencies)}", [found]))
+    parts = [_of_system(prefix, part) for part in parts]
     title = f"{published.slug}: {len(ran)} of {len(published.tables)} tables with runs"
     title += f"; claims: {answers(published.claims)}" if published.claims else ""
     title += f"; beyond the paper: {len(beyond)} tables" if beyond else ""
