@@ -81,49 +81,52 @@ class Fused:
 class FeatureFusion(nn.Module):
     """VAFF for features of `width` channels (the paper's D).
 
+    average_width  channels of the two global terms, where they are not averages of those features
+
     Attributes:
         terms: names of what is concatenated, in order: "phi", the chosen places, "right" and "left".
+        channels: of t(q); 6 D for all terms.
     """
 
-    def __init__(self, width: int, settings: FusionSettings, average: bool):
+    def __init__(
+        self, width: int, settings: FusionSettings, average: bool, average_width: int | None = None
+    ):
         super().__init__()
         self.settings = settings
-        self.width = width
         self.average = average and settings.average
         self.terms = (
             *(("phi",) if settings.spatial else ()),
             *settings.places,
             *(("right", "left") if self.average else ()),
         )
+        widths = [width] * len(self.terms)
+        if self.average and average_width is not None:
+            widths[-2:] = [average_width] * 2
+        self.channels = sum(widths)
         if settings.spatial:
             self.spatial = nn.Linear(SPATIAL_CHANNELS, width)
         if settings.weighting != "none":
             bits = len(settings.places) if settings.weighting == "visibility" else 0
             self.mu = nn.Sequential(
-                nn.Linear(len(self.terms) * width + bits, settings.hidden),
+                nn.Linear(self.channels + bits, settings.hidden),
                 nn.ReLU(),
                 nn.Linear(settings.hidden, len(self.terms)),
                 nn.Sigmoid(),
             )
-
-    @property
-    def channels(self) -> int:
-        """Of t(q): 6 D for all terms."""
-        return len(self.terms) * self.width
 
     def forward(
         self,
         spatial: Float[Tensor, "point channel"],
         places: Float[Tensor, "point 3 width"],
         visible: Bool[Tensor, "point 3"],
-        average: Float[Tensor, "point 2 width"] | None = None,
+        average: Float[Tensor, "point 2 average"] | None = None,
     ) -> Fused:
         """Eq. 2 with the weights of Eq. 3.
 
         spatial  `relative_encoding` of the points
         places   k(q), m(p), n(p'); those that were not chosen are not looked at
         visible  v(q, d), v(p, d), v(p', d) from the direction of the input picture
-        average  mean features of the right and of the left hand
+        average  mean features of the right and of the left hand, or what stands for them
         """
         settings = self.settings
         chosen = [PLACES.index(place) for place in settings.places]
@@ -137,15 +140,46 @@ class FeatureFusion(nn.Module):
             if average is None:
                 raise ValueError("this fusion has global terms: give the average features of both hands")
             parts.append(average)
-        terms = torch.cat(parts, dim=1)
         if settings.weighting == "none":
-            weights = terms.new_ones(terms.shape[:2])
+            weights = places.new_ones(len(places), len(self.terms))
         else:
-            known = [terms.flatten(start_dim=1)]
+            known = [part.flatten(start_dim=1) for part in parts]
             if settings.weighting == "visibility":
-                known.append(visible.to(terms.dtype))
+                known.append(visible.to(places.dtype))
             weights = self.mu(torch.cat(known, dim=-1))
-        return Fused((weights[..., None] * terms).flatten(start_dim=1), weights)
+        of_part = weights.split([part.shape[1] for part in parts], dim=1)
+        weighted = [(w[..., None] * part).flatten(start_dim=1) for w, part in zip(of_part, parts, strict=True)]
+        return Fused(torch.cat(weighted, dim=-1), weights)
+
+
+class VertexCodes(nn.Module):
+    """What the released code has in the place of g^r and g^l: one code for each vertex of both hands.
+
+    It is made of the whole picture and its texture map, each in 3 x 3 cells, and does not look at where the
+    hands are. Reconstructed: its layers' kernels and the normalisation over channels and pixels.
+    """
+
+    WIDTH = 18
+
+    def __init__(self, texture_channels: int, num_vertices: int):
+        super().__init__()
+        self.cells = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(channels, 21, 3, padding=1), nn.GroupNorm(1, 21), nn.ReLU(),
+                nn.Conv2d(21, 42, 3, padding=1), nn.GroupNorm(1, 42), nn.ReLU(), nn.AdaptiveAvgPool2d(3),
+            )
+            for channels in (3, texture_channels)
+        )  # fmt: skip
+        self.spread = nn.Sequential(
+            nn.Conv1d(42, num_vertices, 1), nn.ReLU(), nn.Conv1d(num_vertices, 2 * num_vertices, 1)
+        )
+
+    def forward(
+        self, image: Float[Tensor, "scene height width 3"], texture: Float[Tensor, "scene channel h w"]
+    ) -> Float[Tensor, "scene vertices 18"]:
+        """Codes of the vertices of both hands, right first."""
+        maps = zip(self.cells, (image.movedim(-1, 1), texture), strict=True)
+        return self.spread(torch.cat([cells(values).flatten(2) for cells, values in maps], dim=-1))
 
 
 def hand_averages(

@@ -22,6 +22,7 @@ from hands_lib.methods.va_nerf.fusion import (
     FeatureFusion,
     Fused,
     FusionSettings,
+    VertexCodes,
     hand_averages,
     relative_encoding,
 )
@@ -42,6 +43,7 @@ _SWITCHES = {
     "deviation": ("free", "shrinking"),
     "colour": ("network", "channels"),
     "texture_position": ("encoding", "geometry"),
+    "global_terms": ("averages", "codes"),
     "vertex_visibility": ("exact", "pixel"),
     "point_visibility": ("inherited", "unoccluded"),
 }
@@ -77,6 +79,11 @@ class FieldSettings:
     texture_position: str = "encoding"
     """What stands for phi(q) in the texture features: "encoding", its linear layer (paper); "geometry", 24
     numbers from the geometry branch (released code)."""
+    global_terms: str = "averages"
+    """"averages": g^r and g^l are means over each hand (paper); "codes": one code for p, one for p', see
+    `fusion.VertexCodes` (released code)."""
+    num_vertices: int = 699
+    """Of one hand's surface; only the codes need to know it."""
     vertex_visibility: str = "exact"
     """Definition of `geometry.raster.vertex_visibility`: "exact", or "pixel" (released code)."""
     point_visibility: str = "inherited"
@@ -92,16 +99,6 @@ class FieldSettings:
 
 
 PAPER = FieldSettings()
-RELEASED = replace(
-    PAPER,
-    fusion=FusionSettings(hide_invisible=True, spatial=False),
-    deviation="shrinking",
-    colour="channels",
-    texture_position="geometry",
-    vertex_visibility="pixel",
-)
-"""The released code's side of every difference that this room can run. Its per-vertex code in place of g^l
-and g^r, and its bugs of cropping and rasterising, are not reproduced."""
 SMALL = replace(
     PAPER,
     encoders=EncoderSettings(0, 16, 3, (16, 8), 12, 2, 13),
@@ -125,6 +122,20 @@ SIZES = {"tiny": TINY, "small": SMALL, "large": LARGE, "paper": PAPER}
 """By the names that the chapters' profiles choose them by."""
 
 _GEOMETRY_LATENT = 24
+
+
+def released(settings: FieldSettings) -> FieldSettings:
+    """The released code's side of every difference in the field, at the sizes of `settings`. Its bugs of
+    cropping and rasterising are not reproduced."""
+    return replace(
+        settings,
+        fusion=replace(settings.fusion, hide_invisible=True, spatial=False),
+        deviation="shrinking",
+        colour="channels",
+        texture_position="geometry",
+        global_terms="codes",
+        vertex_visibility="pixel",
+    )
 
 
 def keypoint_nerf(settings: FieldSettings) -> FieldSettings:
@@ -155,8 +166,8 @@ class Observation:
     texture: Float[Tensor, "scene channel rows columns"]
     geometry_at_vertices: tuple[Float[Tensor, "scene vertices coarse"], Float[Tensor, "scene vertices fine"]]
     texture_at_vertices: Float[Tensor, "scene vertices width"]
-    averages: Float[Tensor, "scene 2 width"]
-    """g^r and g^l."""
+    averages: Float[Tensor, "scene 2 width"] | Float[Tensor, "scene vertices 18"]
+    """g^r and g^l, or the codes of all vertices."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +209,10 @@ class VANeRF(nn.Module):
         self.geometry_fusion = nn.ModuleList(
             FeatureFusion(channels, geometry_fusion, average=False) for channels in encoders.geometry_channels
         )
-        self.texture_fusion = FeatureFusion(width, fusion, average=True)
+        codes = settings.global_terms == "codes"
+        self.texture_fusion = FeatureFusion(width, fusion, True, VertexCodes.WIDTH if codes else None)
+        if codes:
+            self.codes = VertexCodes(encoders.texture_channels, settings.num_vertices)
         fused = sum(module.channels for module in self.geometry_fusion)
         self.deviation_trunk = _mlp((fused, *settings.deviation_widths), nn.Softplus(beta=100))
         self.deviation_head = nn.Linear(settings.deviation_widths[-1], 1)
@@ -240,10 +254,6 @@ class VANeRF(nn.Module):
         at_vertices = [
             sample_at_pixels(maps, scene, pixels, (height, width)).unflatten(0, shape) for maps in geometry
         ]
-        averages = hand_averages(texture, evidence.silhouettes)
-        if self.settings.colour_in_features:
-            colours = hand_averages(view.image.movedim(-1, 1), evidence.silhouettes)
-            averages = torch.cat([colours, averages], dim=-1)
         return Observation(
             view,
             evidence,
@@ -251,8 +261,23 @@ class VANeRF(nn.Module):
             texture,
             (at_vertices[0], at_vertices[1]),
             self._texture_at(view, texture, scene, pixels).unflatten(0, shape),
-            averages,
+            self._global_terms(view, texture, evidence),
         )
+
+    def _global_terms(self, view: InputView, texture: Tensor, evidence: Evidence) -> Tensor:
+        settings, num_vertices = self.settings, view.mesh.vertices.shape[1] // 2
+        if settings.global_terms == "codes":
+            if num_vertices != settings.num_vertices:
+                raise ValueError(
+                    f"surfaces of {num_vertices} vertices a hand: num_vertices of the settings is "
+                    f"{settings.num_vertices}, and the codes of the released code need as many"
+                )
+            return self.codes(view.image, texture)
+        averages = hand_averages(texture, evidence.silhouettes)
+        if not settings.colour_in_features:
+            return averages
+        colours = hand_averages(view.image.movedim(-1, 1), evidence.silhouettes)
+        return torch.cat([colours, averages], dim=-1)
 
     def locate(self, observation: Observation, points: Float[Tensor, "scene *point 3"]) -> Located:
         """What the features of query points are read by; see `observation.locate`."""
@@ -312,7 +337,14 @@ class VANeRF(nn.Module):
         """t(q) of Eq. 2 and its weights."""
         at_query = self._texture_at(observation.view, observation.texture, readings.scene, readings.pixels)
         places = _places(at_query, observation.texture_at_vertices, readings)
-        averages = observation.averages[readings.scene] if self.texture_fusion.average else None
+        averages = None
+        if self.texture_fusion.average:
+            averages = observation.averages
+            if self.settings.global_terms == "codes":
+                both = mirrored(readings.vertex, averages.shape[1])
+                averages = averages[readings.scene[:, None], torch.stack([readings.vertex, both], dim=-1)]
+            else:
+                averages = averages[readings.scene]
         return self.texture_fusion(readings.spatial, places, readings.visible, averages)
 
     def colour(

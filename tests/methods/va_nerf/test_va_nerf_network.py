@@ -6,7 +6,7 @@ from va_nerf_cases import TINY, awake
 
 from hands_lib.methods.va_nerf.density import deviated_density
 from hands_lib.methods.va_nerf.encoders import EncoderSettings, GeometryEncoder, TextureEncoder
-from hands_lib.methods.va_nerf.network import PAPER, RELEASED, SMALL, VANeRF
+from hands_lib.methods.va_nerf.network import PAPER, SMALL, VANeRF, released
 from hands_lib.methods.va_nerf.observation import InputView, Queries, chosen
 from hands_lib.structures import Camera
 
@@ -88,7 +88,7 @@ def test_density_lies_within_its_bounds(settings, view, points):
 
 
 def test_released_code_can_only_make_hands_thinner_and_only_where_it_sees_them(view, points):
-    settings = replace(RELEASED, encoders=TINY.encoders, initial_width=2e-3)
+    settings = replace(released(TINY), largest_deviation=None)
     net = awake(settings)
     torch.nn.init.ones_(net.deviation_head.bias)
     observation, readings, density, _ = asked(net, view, points)
@@ -167,6 +167,7 @@ def test_every_switch_runs(view, points):
     for change in (
         {"colour": "channels"},
         {"texture_position": "geometry", "fusion": replace(TINY.fusion, spatial=False)},
+        {"global_terms": "codes"},
         {"vertex_visibility": "pixel", "point_visibility": "unoccluded"},
         {"colour_in_features": False, "largest_deviation": None},
         {"fusion": replace(TINY.fusion, places=("q",), weighting="none", average=False)},
@@ -177,10 +178,25 @@ def test_every_switch_runs(view, points):
         assert colour.isfinite().all()
 
 
+def test_released_code_gives_every_vertex_of_both_hands_a_code_of_its_own(view, points):
+    net = awake(replace(TINY, global_terms="codes"))
+    observation, readings, *_ = asked(net, view, points)
+    fused = net.fuse_texture(observation, readings)
+    per_hand = view.vertices.shape[2]
+    other = (readings.vertex + per_hand) % (2 * per_hand)
+    width = observation.averages.shape[-1]
+    for n, vertex in ((-2, readings.vertex), (-1, other)):
+        own = fused.features[:, fused.features.shape[1] + n * width :][:, :width]
+        code = observation.averages[readings.scene, vertex]
+        torch.testing.assert_close(own, fused.weights[:, n, None] * code)
+    with pytest.raises(ValueError, match="num_vertices of the settings is 307"):
+        awake(replace(TINY, global_terms="codes", num_vertices=307)).observe(view)
+
+
 def test_refuses_what_cannot_work(view):
     with pytest.raises(ValueError, match="largest_deviation"):
         replace(TINY, largest_deviation=0.0)
-    for switch in ("density", "deviation", "colour", "texture_position", "vertex_visibility"):
+    for switch in ("density", "deviation", "colour", "texture_position", "global_terms", "vertex_visibility"):
         with pytest.raises(ValueError, match=f"{switch} is '.*' or '.*', not 'growing'"):
             replace(TINY, **{switch: "growing"})
     with pytest.raises(ValueError, match="64 divides"):

@@ -5,7 +5,7 @@ import torch
 from va_nerf_cases import SIZE, TINY, awake, ring
 
 from hands_lib.geometry.raster import rasterize
-from hands_lib.methods.va_nerf.network import RELEASED
+from hands_lib.methods.va_nerf.network import released
 from hands_lib.methods.va_nerf.rendering import RenderSettings, render_picture, render_rays
 from hands_lib.render.volume import pixel_rays
 from hands_lib.structures import Camera
@@ -31,7 +31,7 @@ def rays(target):
         TINY,
         replace(TINY, largest_deviation=None),
         replace(TINY, density="free"),
-        replace(RELEASED, encoders=TINY.encoders, initial_width=2e-3),
+        replace(released(TINY), largest_deviation=None),
     ],
     ids=["paper", "unbounded", "free density", "released"],
 )
