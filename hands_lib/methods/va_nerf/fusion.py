@@ -93,6 +93,7 @@ class FeatureFusion(nn.Module):
     ):
         super().__init__()
         self.settings = settings
+        self.width = width
         self.average = average and settings.average
         self.terms = (
             *(("phi",) if settings.spatial else ()),
