@@ -7,6 +7,7 @@ Needs the book's packages.
 
 import base64
 import inspect
+import json
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -72,6 +73,22 @@ def show_k3d(plot: Any, alt: str) -> None:
     bundle[K3D_SNAPSHOT] = {"snapshot": snapshot, "height": plot.height, "alt": alt}
     bundle["text/plain"] = alt
     display(bundle, raw=True)
+
+
+class LiveFigure:
+    """A figure on the page that can be drawn anew while a cell is running."""
+
+    def __init__(self) -> None:
+        self._display = display(_as_data(go.Figure()), raw=True, display_id=True)
+
+    def update(self, figure: go.Figure) -> None:
+        """Puts `figure` in the place of the last one."""
+        self._display.update(_as_data(figure), raw=True)
+
+
+def _as_data(figure: go.Figure) -> dict[str, Any]:
+    """What a page can replace; a figure object would be appended."""
+    return {"application/vnd.plotly.v1+json": json.loads(figure.to_json())}
 
 
 def show_source(*objects: Callable[..., Any] | type) -> None:

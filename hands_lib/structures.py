@@ -73,6 +73,12 @@ class Mesh(TensorFields):
     faces: Int[Tensor, "face 3"]
 
 
+def unrounded(points: Tensor) -> torch.autocast:
+    """A block whose products keep the precision of their factors. Positions need it inside a network that runs
+    in mixed precision: half-precision numbers know the pixels of a picture to one in 256."""
+    return torch.autocast(points.device.type, enabled=False)
+
+
 @dataclass(frozen=True)
 class Camera(TensorFields):
     """A camera without skew or distortion; pixel (0, 0) is the centre of the upper left pixel.
@@ -93,7 +99,8 @@ class Camera(TensorFields):
         """World to camera coordinates, metres."""
         rotation = self.camera_from_world[..., :3, :3]
         translation = self.camera_from_world[..., None, :3, 3]
-        return points @ rotation.mT + translation
+        with unrounded(points):
+            return points @ rotation.mT + translation
 
     def project(self, points: Float[Tensor, "*batch point 3"]) -> Float[Tensor, "*batch point 2"]:
         """World points to pixels. Points at or behind the camera centre give infinite or mirrored pixels:
@@ -101,7 +108,8 @@ class Camera(TensorFields):
         in_camera = self.transform(points)
         if self.projection == "orthographic":
             in_camera = torch.cat([in_camera[..., :2], torch.ones_like(in_camera[..., 2:])], dim=-1)
-        homogeneous = in_camera @ self.intrinsics.mT
+        with unrounded(points):
+            homogeneous = in_camera @ self.intrinsics.mT
         return homogeneous[..., :2] / homogeneous[..., 2:]
 
 

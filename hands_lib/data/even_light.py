@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from hands_lib.cache import cache_folder
-from hands_lib.structures import TensorFields
+from hands_lib.data.pair_views import PairViews
 from hands_lib.worlds.cameras import camera_ring, cropped
 from hands_lib.worlds.identities import sample_identities
 from hands_lib.worlds.interactions import pair_faces, pair_joints, pair_surfaces
@@ -59,24 +59,9 @@ class EvenLightSettings:
             )
 
 
-@dataclass(frozen=True)
-class EvenLightPairs(TensorFields):
-    """Pairs of hands, each photographed by a ring of cameras."""
-
-    image: UInt8[Tensor, "frame view height width 3"]
-    foreground: Bool[Tensor, "frame view height width"]
-    """Pixels that see a hand."""
-    intrinsics: Float[Tensor, "frame view 3 3"]
-    camera_from_world: Float[Tensor, "frame view 4 4"]
-    vertices: Float[Tensor, "frame 2 vertex 3"]
-    """Right hand first."""
-    joints: Float[Tensor, "frame 2 21 3"]
-    faces: Int[Tensor, "2 face 3"]
-
-
 def even_light_pairs(
     split: str, settings: EvenLightSettings | None = None, root: str | Path | None = None
-) -> EvenLightPairs:
+) -> PairViews:
     """All pictures of a split: some hundred small ones a second when made, then from the cache.
 
     root    folder of the cache; default `hands_lib.cache.cache_folder()`
@@ -95,8 +80,11 @@ def even_light_pairs(
         if not path.exists():
             _save(path, _photographed(split, settings, root))
     try:
-        return EvenLightPairs(**_load(path), faces=pair_faces())
-    except TypeError as error:  # other tensors than these
+        found = _load(path)
+        count = torch.full((len(found["image"]),), settings.num_views)
+        asked = torch.zeros(0, 3, dtype=torch.long)
+        return PairViews(**found, faces=pair_faces(), view_count=count, asked=asked)
+    except (TypeError, KeyError) as error:  # other tensors than these
         raise WorldError(f"{path} cannot be read ({error}): delete it, and it is made again") from None
 
 

@@ -19,7 +19,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 _WINDOW = 7
-_BACKBONES = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth"}
+_BACKBONES = {
+    "alex": "alexnet-owt-7be5be79.pth",
+    "vgg": "vgg16-397923af.pth",
+    "vgg19": "vgg19-dcbb9e9d.pth",
+}
+_VGG_LAYERS = {1: 1 / 16, 6: 1 / 8, 11: 1 / 4, 20: 1.0}
+"""ReLU 1_1, 2_1, 3_1 and 4_1 of torchvision's VGG-19, and their weights in VA-NeRF's released code."""
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def psnr(
@@ -89,7 +96,7 @@ def ssim_range_2(
 
 
 def backbone_file(backbone: str = "alex") -> Path:
-    """Where torchvision keeps the ImageNet weights that LPIPS builds on, whether they are there or not."""
+    """Where torchvision keeps the ImageNet weights of a backbone, whether they are there or not."""
     if backbone not in _BACKBONES:
         raise ValueError(f"unknown backbone {backbone!r}; there are {', '.join(_BACKBONES)}")
     return Path(torch.hub.get_dir()) / "checkpoints" / _BACKBONES[backbone]
@@ -125,3 +132,46 @@ def perceptual_distance(
         return network(x, y).flatten()
 
     return ("lpips" if trained else "lpips_random"), distance
+
+
+def vgg_loss(
+    device: str | torch.device = "cpu", file: Path | None = None
+) -> tuple[str, Callable[[Tensor, Tensor], Tensor]] | None:
+    """Name and function of the perceptual loss of VGG-19 features; None where its trained weights are not at
+    hand: they are never downloaded from here, and random ones would be another loss.
+
+    Mean absolute difference of features of pictures (batch, height, width, 3) at four depths, weighted as in
+    VA-NeRF's released code (Johnson et al. 2016; the paper says "VGG" alone). Differentiable.
+
+    file  torchvision's weights; default `backbone_file("vgg19")`
+
+    Raises ValueError for a file that is not those weights.
+    """
+    from torchvision.models import vgg19
+
+    file = file or backbone_file("vgg19")
+    if not file.is_file():
+        return None
+    network = vgg19()
+    try:
+        network.load_state_dict(torch.load(file, weights_only=True))
+    except Exception as error:  # torch raises many kinds for files that are not what they should be
+        raise ValueError(f"{file} is not torchvision's VGG-19 ({error}): delete it or get it again") from None
+    layers = network.features[: max(_VGG_LAYERS) + 1].eval().requires_grad_(False).to(device)
+    for layer in layers:
+        if isinstance(layer, torch.nn.ReLU):
+            layer.inplace = False
+    mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (_IMAGENET_MEAN, _IMAGENET_STD))
+
+    def loss(
+        rendered: Float[Tensor, "batch height width 3"], target: Float[Tensor, "batch height width 3"]
+    ) -> Float[Tensor, ""]:
+        x, y = ((picture.movedim(-1, -3) - mean) / std for picture in (rendered, target))
+        total = rendered.new_zeros(())
+        for number, layer in enumerate(layers):
+            x, y = layer(x), layer(y)
+            if number in _VGG_LAYERS:
+                total = total + _VGG_LAYERS[number] * (x - y).abs().mean()
+        return total
+
+    return "vgg19", loss

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hands_lib.structures import Camera
+from hands_lib.structures import Camera, unrounded
 
 
 def pixel_rays(
@@ -25,10 +25,11 @@ def pixel_rays(
     if camera.projection != "perspective":
         raise ValueError(f"pixel_rays needs a perspective camera, not an {camera.projection} one")
     homogeneous = torch.cat([pixels, torch.ones_like(pixels[..., :1])], dim=-1)
-    in_camera = homogeneous @ torch.linalg.inv(camera.intrinsics).mT
     rotation = camera.camera_from_world[..., :3, :3]
-    directions = torch.nn.functional.normalize(in_camera @ rotation, dim=-1)
-    centre = -(camera.camera_from_world[..., None, :3, 3] @ rotation)
+    with unrounded(pixels):
+        in_camera = homogeneous @ torch.linalg.inv(camera.intrinsics).mT
+        directions = torch.nn.functional.normalize(in_camera @ rotation, dim=-1)
+        centre = -(camera.camera_from_world[..., None, :3, 3] @ rotation)
     return centre.expand_as(directions), directions
 
 

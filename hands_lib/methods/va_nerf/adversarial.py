@@ -24,12 +24,19 @@ from hands_lib.methods.va_nerf.losses import (
     discriminator_loss,
     generator_loss,
     gradient_penalty,
+    laplacian_loss,
     visibility_loss,
     visibility_targets,
 )
 from hands_lib.methods.va_nerf.network import VANeRF
 from hands_lib.methods.va_nerf.rendering import RenderSettings, render_rays
-from hands_lib.methods.va_nerf.training import Patches, Pictures, patch_rays, reconstruction_loss
+from hands_lib.methods.va_nerf.training import (
+    Patches,
+    PerceptualLoss,
+    Pictures,
+    patch_rays,
+    reconstruction_loss,
+)
 from hands_lib.structures import TensorFields
 
 
@@ -92,12 +99,15 @@ def meet(
 
 
 def field_loss(
-    discriminator: Discriminator, meeting: Meeting, settings: AdversarialSettings
+    discriminator: Discriminator,
+    meeting: Meeting,
+    settings: AdversarialSettings,
+    perceptual: PerceptualLoss = laplacian_loss,
 ) -> Float[Tensor, ""]:
     """Eq. 4: what the field loses. It wants its pictures to be taken for real, and all of its hands to be
     taken for visible, since that is how a real picture's map looks (criterion i)."""
     weights = settings.weights
-    loss = reconstruction_loss(meeting.rendered, meeting.real, weights)
+    loss = reconstruction_loss(meeting.rendered, meeting.real, weights, perceptual)
     score, visible = discriminator(meeting.image, meeting.rendered, meeting.dense, meeting.target_dense)
     loss = loss + weights.adv * generator_loss(score)
     if visible is not None:

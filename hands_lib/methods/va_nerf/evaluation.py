@@ -35,28 +35,45 @@ class ViewPairs(TensorFields):
         return ViewPairs(self.frame[index], self.view[index], self.target[index], self.degrees[index])
 
 
+def view_pairs(pictures: Pictures, num: int) -> ViewPairs:
+    """The first `num` pairs that the data set's protocol asks for; where it asks for none, drawn ones."""
+    if not len(pictures.asked):
+        return draw_view_pairs(pictures, num)
+    frame, view, target = pictures.asked[:num].cpu().unbind(dim=-1)
+    degrees = _angles(pictures)[frame, view, target].float()
+    return ViewPairs(frame, view, target, degrees).to(pictures.image.device)
+
+
 def draw_view_pairs(pictures: Pictures, num: int, seed: int = 77) -> ViewPairs:
     """Frames in turn; every second pair of a frame's views is less than 30 degrees apart where it has such.
 
-    Raises ValueError for pictures with a single view.
+    Raises ValueError for frames with a single view.
     """
     num_frames, num_views = pictures.image.shape[:2]
-    if num_views < 2:
-        raise ValueError("pairs of views need at least two views of a frame, and these pictures have one")
+    count = pictures.view_count.cpu()
+    if count.min() < 2:
+        raise ValueError("pairs of views need at least two views of a frame, and one of these frames has one")
     generator = torch.Generator().manual_seed(seed)
     frame = torch.arange(num) % num_frames
-    rotation = pictures.camera_from_world[..., :3, :3].double().cpu()
-    traces = torch.einsum("faij,fbij->fab", rotation, rotation)
-    angles = torch.rad2deg(((traces - 1) / 2).clamp(-1, 1).acos())[frame]
-    other = ~torch.eye(num_views, dtype=torch.bool)
+    angles = _angles(pictures)[frame]
+    there = torch.arange(num_views) < count[frame, None]
+    other = ~torch.eye(num_views, dtype=torch.bool) & there[:, None] & there[:, :, None]
     near = (angles < LARGE_ANGLE) & other
     wants_near = (torch.arange(num) % 2 == 1) & near.any(dim=(1, 2))
     far = (angles >= LARGE_ANGLE) & other
-    allowed = torch.where(wants_near[:, None, None], near, torch.where(far.any(), far, other))
+    allowed = torch.where(far.any(dim=(1, 2))[:, None, None], far, other)
+    allowed = torch.where(wants_near[:, None, None], near, allowed)
     chosen = torch.multinomial(allowed.flatten(1).float(), 1, generator=generator)[:, 0]
     degrees = angles.flatten(1).gather(1, chosen[:, None])[:, 0].float()
     found = ViewPairs(frame, chosen // num_views, chosen % num_views, degrees)
     return found.to(pictures.image.device)
+
+
+def _angles(pictures: Pictures) -> Float[Tensor, "frame view view"]:
+    """Of the rotation between every two cameras of a frame, degrees."""
+    rotation = pictures.camera_from_world[..., :3, :3].double().cpu()
+    traces = torch.einsum("faij,fbij->fab", rotation, rotation)
+    return torch.rad2deg(((traces - 1) / 2).clamp(-1, 1).acos())
 
 
 def image_scores(
@@ -66,7 +83,8 @@ def image_scores(
 ) -> dict[str, tuple[float, str]]:
     """Numbers with their units, over all pairs.
 
-    psnr           of whole pictures, mean of their decibels; psnr_above_30: where the camera turned so far
+    psnr           of whole pictures, mean of their decibels; psnr_above_30: where the camera turned so far;
+                   psnr_crop: of the rectangle around the hands
     ssim           of the rectangle around the hands, range 1; `ssim_range_2` beside it
     (perceptual)   of whole pictures, under the name it is given with
     psnr_seen      over all hand pixels whose surface the input view shows, and psnr_hidden over the others:
@@ -83,6 +101,7 @@ def image_scores(
         "psnr": (decibels.mean().item(), "dB"),
         "ssim": (torch.cat([ssim(*piece) for piece in pieces]).mean().item(), "1"),
         name: (distance(picture, truth).mean().item(), "1"),
+        "psnr_crop": (torch.cat([psnr(*piece) for piece in pieces]).mean().item(), "dB"),
         "ssim_range_2": (torch.cat([ssim_range_2(*piece) for piece in pieces]).mean().item(), "1"),
     }
     large = degrees >= LARGE_ANGLE

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from hands_lib.nn.encoding import positional_encoding
-from hands_lib.structures import Camera
+from hands_lib.structures import Camera, unrounded
 
 PLACES = ("q", "p", "p'")
 OCTAVES = 3
@@ -62,7 +62,8 @@ def relative_encoding(
     """
     forward = camera.camera_from_world[:, 2, :3]
     depth = (points * forward[scene]).sum(dim=-1, keepdim=True)
-    joint_depth = torch.einsum("sjk,sk->sj", joints, forward)
+    with unrounded(points):
+        joint_depth = torch.einsum("sjk,sk->sj", joints, forward)
     square = torch.stack([(points[:, n, None] - joints[scene, :, n]).square() for n in range(3)]).sum(dim=0)
     near = torch.exp(-square / (2 * reach**2))
     encoded = positional_encoding(depth - joint_depth[scene], OCTAVES)
@@ -88,9 +89,7 @@ class FeatureFusion(nn.Module):
         channels: of t(q); 6 D for all terms.
     """
 
-    def __init__(
-        self, width: int, settings: FusionSettings, average: bool, average_width: int | None = None
-    ):
+    def __init__(self, width: int, settings: FusionSettings, average: bool, average_width: int | None = None):
         super().__init__()
         self.settings = settings
         self.width = width
@@ -149,7 +148,9 @@ class FeatureFusion(nn.Module):
                 known.append(visible.to(places.dtype))
             weights = self.mu(torch.cat(known, dim=-1))
         of_part = weights.split([part.shape[1] for part in parts], dim=1)
-        weighted = [(w[..., None] * part).flatten(start_dim=1) for w, part in zip(of_part, parts, strict=True)]
+        weighted = [
+            (w[..., None] * part).flatten(start_dim=1) for w, part in zip(of_part, parts, strict=True)
+        ]
         return Fused(torch.cat(weighted, dim=-1), weights)
 
 

@@ -36,7 +36,7 @@ from hands_lib.methods.va_nerf.observation import (
     mirrored,
 )
 from hands_lib.nn.sampling import sample_at_pixels
-from hands_lib.structures import TensorFields
+from hands_lib.structures import TensorFields, unrounded
 
 _SWITCHES = {
     "density": ("deviated", "free"),
@@ -299,8 +299,9 @@ class VANeRF(nn.Module):
         """Encodes where the points are, and what the input camera sees of them."""
         view, scene, position = observation.view, queries.scene, queries.position
         pose, intrinsics = view.camera.camera_from_world[scene], view.camera.intrinsics[scene]
-        in_camera = torch.einsum("nij,nj->ni", pose[:, :3, :3], position) + pose[:, :3, 3]
-        homogeneous = torch.einsum("nij,nj->ni", intrinsics, in_camera)
+        with unrounded(position):
+            in_camera = torch.einsum("nij,nj->ni", pose[:, :3, :3], position) + pose[:, :3, 3]
+            homogeneous = torch.einsum("nij,nj->ni", intrinsics, in_camera)
         spatial = relative_encoding(position, scene, view.joints.flatten(1, 2), view.camera)
         seen = observation.evidence.vertex_visible
         other = mirrored(queries.vertex, seen.shape[1])

@@ -6,6 +6,7 @@ The loops themselves stand in the chapters. A picture is named by its frame (a m
 Units  metres, pixels; colours are stored as bytes and come out in [0, 1]
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,8 @@ from hands_lib.methods.va_nerf.rendering import RenderSettings, render_picture, 
 from hands_lib.render.volume import pixel_rays
 from hands_lib.structures import Camera, TensorFields
 
+PerceptualLoss = Callable[[Tensor, Tensor], Tensor]
+
 
 @dataclass(frozen=True)
 class Pictures(TensorFields):
@@ -33,6 +36,10 @@ class Pictures(TensorFields):
     vertices: Float[Tensor, "frame 2 vertex 3"]
     joints: Float[Tensor, "frame 2 21 3"]
     faces: Int[Tensor, "2 face 3"]
+    view_count: Int[Tensor, " frame"]
+    """Views that a frame has: it may be fewer than the tensors have room for."""
+    asked: Int[Tensor, "pair 3"]
+    """Frame, view and target view of the pairs that a data set's protocol tests; none where it has none."""
 
     def camera(self, frame: Int[Tensor, " scene"], view: Int[Tensor, " scene"]) -> Camera:
         height, width = self.image.shape[2:4]
@@ -75,16 +82,18 @@ def draw_patches(pictures: Pictures, num: int, side: int, generator: torch.Gener
 
     Raises ValueError for pictures smaller than the patch, or with one view only.
     """
-    num_frames, num_views, height, width = pictures.foreground.shape
-    if side > min(height, width) or num_views < 2:
+    num_frames, _, height, width = pictures.foreground.shape
+    count = pictures.view_count.cpu()
+    if side > min(height, width) or count.min() < 2:
         raise ValueError(
-            f"patches of {side} pixels and two views cannot be drawn from {num_views} pictures of "
+            f"patches of {side} pixels and two views cannot be drawn from {count.min()} pictures of "
             f"{height} x {width} pixels a frame"
         )
     device = pictures.image.device
     frame = torch.randint(num_frames, (num,), generator=generator)
-    view = torch.randint(num_views, (num,), generator=generator)
-    target = (view + torch.randint(1, num_views, (num,), generator=generator)) % num_views
+    view, other = torch.rand(2, num, generator=generator, dtype=torch.float64)
+    view = (view * count[frame]).long()
+    target = (view + 1 + (other * (count[frame] - 1)).long()) % count[frame]
     hand = pictures.foreground[frame.to(device), target.to(device)].flatten(1).float().cpu()
     centre = torch.multinomial(hand, 1, generator=generator)[:, 0]
     corner = torch.stack([centre % width, centre // width], dim=-1) - side // 2
@@ -123,9 +132,13 @@ def reconstruction_loss(
     rendered: Float[Tensor, "scene side side 3"],
     target: Float[Tensor, "scene side side 3"],
     weights: LossWeights = PAPER_WEIGHTS,
+    perceptual: PerceptualLoss = laplacian_loss,
 ) -> Float[Tensor, ""]:
-    """Eq. 4 without its adversarial terms; the Laplacian loss stands in for that of VGG features."""
-    return weights.rgb * colour_loss(rendered, target) + weights.vgg * laplacian_loss(rendered, target)
+    """Eq. 4 without its adversarial terms.
+
+    perceptual  L_VGG of the paper where its weights are at hand; the Laplacian loss stands in for it
+    """
+    return weights.rgb * colour_loss(rendered, target) + weights.vgg * perceptual(rendered, target)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from va_nerf_cases import SIZE, TINY, awake, ring
+from va_nerf_cases import SIZE, TINY, all_views, awake, ring
 
 from hands_lib.geometry.raster import rasterize
 from hands_lib.methods.va_nerf import adversarial
@@ -22,7 +22,9 @@ def pictures(view):
     mesh = replace(view.mesh, vertices=view.mesh.vertices[:, None])
     image = torch.randint(256, (2, 3, SIZE, SIZE, 3), generator=torch.Generator().manual_seed(0))
     foreground = rasterize(mesh, camera).foreground
-    return Pictures(image.to(torch.uint8), foreground, *both, view.vertices, view.joints, view.faces)
+    return Pictures(
+        image.to(torch.uint8), foreground, *both, view.vertices, view.joints, view.faces, *all_views(2, 3)
+    )
 
 
 @pytest.fixture(scope="module")

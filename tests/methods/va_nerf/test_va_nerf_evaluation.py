@@ -3,9 +3,9 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
-from va_nerf_cases import SIZE, TINY, ring
+from va_nerf_cases import SIZE, TINY, all_views, ring
 
-from hands_lib.methods.va_nerf.evaluation import draw_view_pairs, image_scores, joined
+from hands_lib.methods.va_nerf.evaluation import draw_view_pairs, image_scores, joined, view_pairs
 from hands_lib.methods.va_nerf.network import keypoint_nerf, settings_from
 from hands_lib.methods.va_nerf.training import Pictures, TestPictures, beside_truth
 from hands_lib.structures import Camera
@@ -17,12 +17,33 @@ def pictures(view):
     camera = ring(24, view.vertices[0])
     both = [values.expand(2, *values.shape) for values in (camera.intrinsics, camera.camera_from_world)]
     image = torch.zeros(2, 24, SIZE, SIZE, 3, dtype=torch.uint8)
-    return Pictures(image, image[..., 0] > 0, *both, view.vertices, view.joints, view.faces)
+    return Pictures(
+        image, image[..., 0] > 0, *both, view.vertices, view.joints, view.faces, *all_views(2, 24)
+    )
 
 
 def turned_by(camera: Camera, one: int, other: int) -> float:
     relative = camera.camera_from_world[one, :3, :3] @ camera.camera_from_world[other, :3, :3].T
     return math.degrees(math.acos(max(-1.0, min(1.0, (relative.trace().item() - 1) / 2))))
+
+
+def test_pairs_that_a_protocol_asks_for_come_first(pictures):
+    assert torch.equal(view_pairs(pictures, 5).target, draw_view_pairs(pictures, 5).target)
+    asked = torch.tensor([[1, 0, 2], [0, 3, 1], [0, 5, 5]])
+    found = view_pairs(replace(pictures, asked=asked), 2)
+    assert torch.equal(torch.stack([found.frame, found.view, found.target], dim=-1), asked[:2])
+    camera = ring(24, pictures.vertices[0])
+    for n, (_, view, target) in enumerate(asked[:2].tolist()):
+        assert found.degrees[n].item() == pytest.approx(turned_by(camera, view, target), abs=0.05)
+
+
+def test_drawn_pairs_keep_to_the_views_that_a_frame_has(pictures):
+    fewer = replace(pictures, view_count=torch.tensor([4, 24]))
+    pairs = draw_view_pairs(fewer, 60)
+    assert (torch.maximum(pairs.view, pairs.target)[pairs.frame == 0] < 4).all()
+    assert (torch.maximum(pairs.view, pairs.target)[pairs.frame == 1] >= 4).any()
+    with pytest.raises(ValueError, match="at least two views"):
+        draw_view_pairs(replace(pictures, view_count=torch.tensor([1, 24])), 1)
 
 
 def test_pairs_of_views(pictures):
@@ -46,6 +67,7 @@ def test_one_view_is_no_pair(pictures):
         foreground=pictures.foreground[:, :1],
         intrinsics=pictures.intrinsics[:, :1],
         camera_from_world=pictures.camera_from_world[:, :1],
+        view_count=torch.ones(2, dtype=torch.long),
     )
     with pytest.raises(ValueError, match="two views"):
         draw_view_pairs(one, 3)

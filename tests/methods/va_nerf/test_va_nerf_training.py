@@ -2,11 +2,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-from va_nerf_cases import SIZE, TINY, awake, ring
+from va_nerf_cases import SIZE, TINY, all_views, awake, ring
 
 from hands_lib.geometry.raster import rasterize
 from hands_lib.methods.va_nerf.rendering import RenderSettings
-from hands_lib.methods.va_nerf.training import Pictures, draw_patches, render_patches, render_views
+from hands_lib.methods.va_nerf.training import (
+    Pictures,
+    draw_patches,
+    reconstruction_loss,
+    render_patches,
+    render_views,
+)
 
 FEW = RenderSettings(8, 8, 0.02, 1e-4)
 
@@ -20,7 +26,19 @@ def pictures(view):
     both = [values.expand(2, *values.shape) for values in (camera.intrinsics, camera.camera_from_world)]
     mesh = replace(view.mesh, vertices=view.mesh.vertices[:, None])
     foreground = rasterize(mesh, camera).foreground
-    return Pictures(image, foreground, *both, view.vertices, view.joints, view.faces)
+    return Pictures(image, foreground, *both, view.vertices, view.joints, view.faces, *all_views(2, 3))
+
+
+def test_views_that_a_frame_does_not_have_are_never_drawn(pictures):
+    fewer = replace(pictures, view_count=torch.tensor([2, 3]))
+    drawn = draw_patches(fewer, 300, 8, torch.Generator().manual_seed(0))
+    for views in (drawn.view, drawn.target):
+        assert set(views[drawn.frame == 0].tolist()) == {0, 1}
+        assert set(views[drawn.frame == 1].tolist()) == {0, 1, 2}
+    with pytest.raises(ValueError, match="two views cannot be drawn from 1 pictures"):
+        draw_patches(
+            replace(pictures, view_count=torch.tensor([3, 1])), 1, 8, torch.Generator().manual_seed(0)
+        )
 
 
 def test_patches_show_hands_in_another_view(pictures):
@@ -51,3 +69,19 @@ def test_a_patch_is_a_part_of_the_whole_picture(pictures):
         assert torch.equal(truth[n], whole.target[n, y : y + 8, x : x + 8])
     assert torch.equal(whole.foreground, pictures.foreground[drawn.frame, drawn.target])
     assert (whole.seen & ~whole.foreground).sum() == 0
+
+
+def test_mixed_precision_has_no_nan_and_stays_near_float32(pictures):
+    drawn = draw_patches(pictures, 2, 8, torch.Generator().manual_seed(1))
+    found = []
+    for half in (False, True):
+        net = awake(TINY)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            colour, truth = render_patches(net, pictures, drawn, 8, FEW, torch.Generator().manual_seed(2))
+        reconstruction_loss(colour.float(), truth).backward()
+        gradients = [p.grad for p in net.parameters() if p.grad is not None]
+        assert all(gradient.isfinite().all() for gradient in gradients)
+        found.append(colour.float())
+    assert found[1].isfinite().all()
+    assert (found[0] - found[1]).abs().max() < 0.05
+    assert not torch.equal(*found)

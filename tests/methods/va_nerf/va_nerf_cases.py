@@ -34,3 +34,8 @@ def awake(settings) -> VANeRF:
     net = VANeRF(settings)
     torch.nn.init.normal_(net.deviation_head.weight, std=0.02)
     return net
+
+
+def all_views(num_frames: int, num_views: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """How many views each frame has, and no pairs that a protocol asks for."""
+    return torch.full((num_frames,), num_views), torch.zeros(0, 3, dtype=torch.long)
