@@ -74,8 +74,8 @@ class Mesh(TensorFields):
 
 
 def unrounded(points: Tensor) -> torch.autocast:
-    """A block whose products keep the precision of their factors. Positions need it inside a network that runs
-    in mixed precision: half-precision numbers know the pixels of a picture to one in 256."""
+    """A block whose products keep the precision of their factors. Positions need it inside a network that
+    runs in mixed precision: half-precision numbers know the pixels of a picture to one in 256."""
     return torch.autocast(points.device.type, enabled=False)
 
 
