@@ -19,7 +19,7 @@ on disk as an index (`data.index_cache`); a frame becomes objects only when it i
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -200,6 +200,8 @@ class InterHand26M(Sequence[InterHandFrame]):
         colour: bool = False,
         mano: bool = False,
         joints: bool = False,
+        without_cameras: Collection[str] = (),
+        without_name: str = "",
     ) -> tuple["InterHand26M", Skipped]:
         """The photographs that can be used, and how many cannot, by reason. Shares the index with `self`.
 
@@ -208,14 +210,19 @@ class InterHand26M(Sequence[InterHandFrame]):
         colour: not from a grey camera.
         mano: every hand that the hand type promises has a MANO fit.
         joints: every joint of those hands is known in space.
+        without_cameras: not from a camera of one of these names.
+        without_name: the photograph's `file_name` does not contain this text; empty texts take nothing out.
         """
         hands = self._promised_hands()
         total = len(self)
         steps = self._step_of_row[self._rows]
         masks: dict[str, np.ndarray] = {}
         if colour:
-            grey = np.array([name.startswith("41") for name in self._camera_names])
-            masks["from a grey camera"] = grey[self._image["camera"][self._annotation["image"][self._rows]]]
+            masks["from a grey camera"] = self._from_camera(lambda name: name.startswith("41"))
+        if without_cameras:
+            masks["from a camera left out"] = self._from_camera(lambda name: name in without_cameras)
+        if without_name:
+            masks[f"named {without_name}"] = self._named(without_name)
         if joints:
             valid = self._joint_valid.numpy()[steps].all(axis=-1)
             masks["with invalid joints"] = (hands & ~valid).any(axis=-1)
@@ -230,6 +237,19 @@ class InterHand26M(Sequence[InterHandFrame]):
         chosen = copy.copy(self)
         chosen._rows = self._rows[kept]
         return chosen, skipped
+
+    def take(self, numbers: Sequence[int]) -> "InterHand26M":
+        """These photographs, in the order of the numbers. Shares the index with `self`.
+
+        Raises IndexError for a number that is none of 0 ... len(self) - 1.
+        """
+        wanted = np.asarray(numbers, dtype=np.int64).reshape(-1)
+        outside = wanted[(wanted < 0) | (wanted >= len(self))]
+        if len(outside):
+            raise IndexError(f"frame {outside[0]} of {len(self)} in {self.file('data')}")
+        chosen = copy.copy(self)
+        chosen._rows = self._rows[wanted]
+        return chosen
 
     def present(self) -> "InterHand26M":
         """The photographs whose files are there, without opening them: a part of the release is enough."""
@@ -258,6 +278,8 @@ class InterHand26M(Sequence[InterHandFrame]):
     def time_steps(self) -> list[TimeStep]:
         """The moments, each with all its cameras, ordered by capture and frame."""
         steps, inverse = np.unique(self._step_of_row[self._rows], return_inverse=True)
+        if not len(steps):
+            return []  # np.split makes one empty part of nothing
         numbers = np.split(
             np.argsort(inverse, kind="stable"), np.bincount(inverse, minlength=len(steps)).cumsum()[:-1]
         )
@@ -282,6 +304,17 @@ class InterHand26M(Sequence[InterHandFrame]):
 
     def _image_path(self, image: int) -> Path:
         return self.image_folder / bytes(self._image["file_name"][image]).rstrip(b"\0").decode()
+
+    def _from_camera(self, condition: Callable[[str], bool]) -> np.ndarray:
+        """Which photographs are from a camera whose name fulfils the condition."""
+        fulfilled = np.array([condition(name) for name in self._camera_names], dtype=bool)
+        return fulfilled[self._image["camera"][self._annotation["image"][self._rows]]]
+
+    def _named(self, text: str) -> np.ndarray:
+        """Which photographs have this text in their `file_name`."""
+        names = self._image["file_name"][self._annotation["image"][self._rows]]
+        names = np.ascontiguousarray(names).view(f"S{names.shape[1]}")[:, 0]
+        return np.char.find(names, text.encode()) >= 0
 
     def _promised_hands(self) -> np.ndarray:
         """Which hands the hand type of each photograph says are there: (photograph, 2)."""

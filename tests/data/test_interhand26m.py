@@ -444,6 +444,33 @@ def test_what_cannot_be_used_is_left_out_and_counted_once(copy, edit):
     assert len(dataset) == 6
 
 
+def test_cameras_and_names_can_be_left_out(generated):
+    dataset = InterHand26M(generated)  # three sequences, two cameras
+    usable, skipped = dataset.usable(photograph=False, without_cameras=("400263", "400999"))
+    assert [frame.camera_id for frame in usable] == ["400262"] * 3
+    assert skipped.reasons == {"from a camera left out": 3}
+    usable, skipped = dataset.usable(photograph=False, without_name="0002_lh")
+    assert [frame.sequence for frame in usable] == ["0001_rh"] * 2 + ["0003_dh"] * 2
+    assert skipped.reasons == {"named 0002_lh": 2}
+    usable, _ = dataset.usable(photograph=False, without_name="cam400262/image101.jpg")
+    assert [frame.annotation_id for frame in usable] == [1, 2, 3, 4, 5]
+    both, skipped = dataset.usable(photograph=False, without_cameras=("400263",), without_name="0001")
+    assert len(both) == skipped.kept == 2
+    assert len(dataset.usable(photograph=False)[0]) == 6  # nothing asked, nothing left out
+
+
+def test_photographs_can_be_taken_by_their_numbers(generated):
+    pair = InterHand26M(generated).only("interacting")
+    assert [frame.annotation_id for frame in pair.take([1, 0, 1])] == [5, 4, 5]
+    assert [step.frames for step in pair.take([1]).time_steps()] == [(0,)]
+    assert len(pair.take([])) == 0
+    assert pair.take([]).time_steps() == []
+    assert pair.take([]).missing() == {}
+    for wrong in (2, -1):
+        with pytest.raises(IndexError, match=rf"frame {wrong} of 2 in .*test_data.json"):
+            pair.take([0, wrong])
+
+
 def test_mano_is_needed_for_the_hands_that_the_type_promises(copy):
     fit = {"pose": [0.1] * 48, "shape": [0.2] * 10, "trans": [0.0, 0.1, 1.0]}
     path = copy / "annotations" / "test" / "InterHand2.6M_test_MANO_NeuralAnnot.json"

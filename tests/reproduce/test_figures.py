@@ -50,3 +50,28 @@ def test_show_source_shows_the_code_that_runs(monkeypatch: pytest.MonkeyPatch) -
     assert "hands_lib/figures.py" in shown[0]["text/markdown"]
     with pytest.raises(TypeError):
         figures.show_source(len)
+
+
+def test_live_figure_puts_a_new_one_in_the_place_of_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the same display id, and as data: a page would add a figure object below the last one."""
+    sent: list[tuple[str, dict, dict]] = []
+
+    def publish(data: dict, metadata: dict | None = None, *, transient: dict | None = None, **more) -> None:
+        sent.append(("update" if more.get("update") else "new", data, transient or {}))
+
+    monkeypatch.setattr("IPython.core.display_functions.publish_display_data", publish)
+    monkeypatch.setattr("IPython.core.interactiveshell.InteractiveShell.initialized", lambda: True)
+    live, other = figures.LiveFigure(), figures.LiveFigure()
+    for step in (1, 2):
+        live.update(go.Figure(go.Scatter(x=[step], y=[0.5]), layout={"title": {"text": f"step {step}"}}))
+    assert [kind for kind, _, _ in sent] == ["new", "new", "update", "update"]
+    ids = [transient["display_id"] for _, _, transient in sent]
+    assert ids[0] == ids[2] == ids[3] != ids[1]
+    bundles = [data for _, data, _ in sent]
+    assert all(list(bundle) == [sphinx_figures.PLOTLY] for bundle in bundles)
+    assert bundles[0][sphinx_figures.PLOTLY]["data"] == []
+    drawn = bundles[3][sphinx_figures.PLOTLY]
+    assert drawn["data"][0]["x"] == [2]
+    assert drawn["layout"]["title"]["text"] == "step 2"
+    json.dumps(bundles)  # what goes to the page can be written
+    assert other is not live

@@ -24,7 +24,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hands_lib.hand.skeleton import NUM_JOINTS
-from hands_lib.methods.refinement.hands import NUM_PARAMETERS, START, UNIT, Estimate, decode
+from hands_lib.methods.refinement.hands import (
+    NUM_BUILD,
+    NUM_PARAMETERS,
+    NUM_POSE,
+    START,
+    UNIT,
+    Estimate,
+    decode,
+    faces_of,
+)
 from hands_lib.methods.refinement.projecting import (
     PROJECTIONS,
     convolve,
@@ -70,6 +79,9 @@ class RefinementSettings:
     """Whether the last stage also says which hand every pixel shows, and which point of it."""
     corrections: bool = False
     """Extension: stages give corrections of the last numbers instead of new ones."""
+    mesh_aware: bool = False
+    """Extension: a joint is seen by the picture's features at itself and, beside them, by their mean over the
+    surface around it; the paper names the little use it makes of the mesh as a limit."""
     places_learn: bool = True
     """Whether what comes behind the planes also teaches the places where bones are drawn. False, ours: the
     places are detached there as they are for the next stage, and a step is much cheaper."""
@@ -193,11 +205,13 @@ class InitialEstimate(nn.Module):
 class JointSpace(nn.Module):
     """One stage's work in the space of joints: relations, then numbers."""
 
-    def __init__(self, settings: RefinementSettings):
+    def __init__(self, settings: RefinementSettings, hands: nn.Module):
         super().__init__()
         width, out = settings.joint_width, settings.plane_width
         self.settings = settings
-        self.appearance = PerHand(settings.visual_width, width, width)
+        self.appearance = PerHand((1 + settings.mesh_aware) * settings.visual_width, width, width)
+        if settings.mesh_aware:
+            self.register_buffer("shares", surface_shares(hands), persistent=False)
         self.place = PerHand(3, width, width)
         self.graph = IntraHandGraph(width, settings.graph_layers) if settings.intra_hand else nn.Identity()
         self.place_of_both = nn.Sequential(nn.Linear(3, width), nn.ReLU(), nn.Linear(width, width))
@@ -217,7 +231,11 @@ class JointSpace(nn.Module):
         Float[Tensor, "batch 3"],
     ]:
         """Joint features, attention, new numbers, new offset in UNIT. `last` is detached by the caller."""
-        features = self.appearance(sample(visual, last.joints_uv)) + self.place(own_frame(last.joints) / UNIT)
+        seen = sample(visual, last.joints_uv)
+        if self.settings.mesh_aware:
+            around = torch.einsum("jv,bhvc->bhjc", self.shares, sample(visual, last.vertices_uv))
+            seen = torch.cat([seen, around], dim=-1)
+        features = self.appearance(seen) + self.place(own_frame(last.joints) / UNIT)
         features = self.graph(features)
         half = last.offset[:, None] / 2 if self.settings.offset_in_tokens else 0 * last.offset[:, None]
         place = last.joints + torch.stack([half, -half], dim=1)
@@ -234,12 +252,12 @@ class JointSpace(nn.Module):
 class Stage(nn.Module):
     """One refinement through both spaces, as the module's header says."""
 
-    def __init__(self, settings: RefinementSettings, before: int, skipped: int):
+    def __init__(self, settings: RefinementSettings, before: int, skipped: int, hands: nn.Module):
         super().__init__()
         width = settings.visual_width
         self.settings = settings
         self.finer, self.fuse = Residual(skipped, width), Residual(before + width, width)
-        self.joint_space = JointSpace(settings)
+        self.joint_space = JointSpace(settings, hands)
         self.layout = None
         if settings.projection != "none":
             self.layout = layout(settings.projection)
@@ -294,11 +312,12 @@ class RefinementNetwork(nn.Module):
         """
         super().__init__()
         self.hands, self.settings = hands, settings
-        self.backbone, channels = backbone(settings)
+        wanted = {settings.level(stage) for stage in range(settings.stages + 1)}
+        self.backbone, channels = backbone(settings.backbone, wanted)
         widths = [channels[settings.level(0)], *[settings.visual_width] * settings.stages]
         self.initial = InitialEstimate(widths[0], settings.attention_width)
         self.stages = nn.ModuleList(
-            Stage(settings, widths[stage], channels[settings.level(stage + 1)])
+            Stage(settings, widths[stage], channels[settings.level(stage + 1)], hands)
             for stage in range(settings.stages)
         )
         self.pixels = None
@@ -330,16 +349,18 @@ class RefinementNetwork(nn.Module):
         return Prediction(tuple(estimates), tuple(traces), *(pixels or (None, None)))
 
 
-def backbone(settings: RefinementSettings) -> tuple[nn.Module, dict[int, int]]:
-    """A randomly initialised backbone that gives the asked levels, and its channels by level."""
-    model = timm.create_model(settings.backbone, pretrained=False, features_only=True)
-    reductions = model.feature_info.reduction()
-    wanted = sorted({settings.level(stage) for stage in range(settings.stages + 1)})
+def backbone(name: str, levels: set[int]) -> tuple[nn.Module, dict[int, int]]:
+    """A randomly initialised backbone of timm that gives the asked levels, and its channels by level.
+
+    Raises ValueError where it has no features at one of them.
+    """
+    model = timm.create_model(name, pretrained=False, features_only=True)
+    reductions, wanted = model.feature_info.reduction(), sorted(levels)
     if absent := [level for level in wanted if level not in reductions]:
-        raise ValueError(f"{settings.backbone} has features at {reductions}, none at {absent}: change levels")
+        raise ValueError(f"{name} has features at {reductions}, none at {absent}: change levels")
     indices = tuple(reductions.index(level) for level in wanted)
     # Made again with these alone, so that no deeper layer is computed for nothing.
-    model = timm.create_model(settings.backbone, pretrained=False, features_only=True, out_indices=indices)
+    model = timm.create_model(name, pretrained=False, features_only=True, out_indices=indices)
     return model, dict(zip(wanted, model.feature_info.channels(), strict=True))
 
 
@@ -359,11 +380,20 @@ def own_frame(joints: Float[Tensor, "batch 2 21 3"]) -> Float[Tensor, "batch 2 2
 
 
 def sample(
-    visual: Float[Tensor, "batch channel height width"], uv: Float[Tensor, "batch 2 21 2"]
-) -> Float[Tensor, "batch 2 21 channel"]:
+    visual: Float[Tensor, "batch channel height width"], uv: Float[Tensor, "batch 2 point 2"]
+) -> Float[Tensor, "batch 2 point channel"]:
     """The features at places of the picture, between pixels; 0 outside of it."""
     found = nn.functional.grid_sample(visual, uv.flatten(1, 2)[:, None], align_corners=False)
-    return found[:, :, 0].mT.unflatten(1, (2, NUM_JOINTS))
+    return found[:, :, 0].mT.unflatten(1, (2, -1))
+
+
+@torch.no_grad()
+def surface_shares(hands: nn.Module) -> Float[Tensor, "21 vertex"]:
+    """How much each vertex counts in the mean around each joint: a bell of 12 mm on the unturned mean hand.
+    Rows add up to 1."""
+    still = torch.zeros(1, 2, NUM_POSE + NUM_BUILD, device=faces_of(hands).device)
+    joints, vertices = (points[0, 0] for points in hands(*still.split([NUM_POSE, NUM_BUILD], dim=-1)))
+    return (-(torch.cdist(joints, vertices) / 0.012).square() / 2).softmax(dim=-1)
 
 
 def paper_size(hands: nn.Module) -> int:

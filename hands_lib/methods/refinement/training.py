@@ -20,7 +20,9 @@ from hands_lib.methods.refinement.examples import Examples, joined, mirrored
 from hands_lib.methods.refinement.hands import Estimate, faces_of
 from hands_lib.methods.refinement.losses import Collision, LossWeights, Targets, total_loss
 from hands_lib.methods.refinement.network import Prediction, RefinementNetwork
+from hands_lib.methods.refinement.vertex_attention import VertexAttentionNetwork
 
+Network = RefinementNetwork | VertexAttentionNetwork
 _MIDDLE_BASE = JOINTS.index("middle_1")
 
 
@@ -59,7 +61,7 @@ def batch_of(examples: Examples, step: int, seed: int, settings: TrainingSetting
 
 
 def train(
-    network: RefinementNetwork,
+    network: Network,
     examples: Examples,
     settings: TrainingSettings,
     seed: int = 0,
@@ -108,7 +110,7 @@ def train(
 
 @torch.no_grad()
 def predict(
-    network: RefinementNetwork, images: Float[Tensor, "picture 3 height width"], batch: int = 64
+    network: Network, images: Float[Tensor, "picture 3 height width"], batch: int = 64
 ) -> list[Prediction]:
     """Predictions of many pictures, batch by batch, in evaluation mode."""
     network.eval()

@@ -179,6 +179,26 @@ def test_a_switch_takes_its_part_out(hands, switch, gone):
     found.estimates[-1].joints.sum().backward()
 
 
+def test_mesh_awareness_reads_the_picture_along_the_surface(hands):
+    network = lively(RefinementNetwork(hands, replace(TINY, mesh_aware=True)))
+    space = network.stages[0].joint_space
+    assert space.appearance.layers[0].weight.shape[1] == 2 * TINY.visual_width
+    last = network(torch.rand(1, 3, 64, 64)).estimates[0].detached()
+    # Features that say where they are, exactly: then the mean over the surface is the mean of its places.
+    along = (2 * torch.arange(16) + 1) / 16 - 1
+    v, u = torch.meshgrid(along, along, indexing="ij")
+    visual = torch.zeros(1, TINY.visual_width, 16, 16)
+    visual[0, 0], visual[0, 1] = u, v
+    uv = 0.5 * last.vertices_uv
+    last = replace(last, vertices_uv=uv)
+    heard = []
+    space.appearance.register_forward_pre_hook(lambda module, given: heard.append(given[0]))
+    space(visual, last)
+    around = heard[0][0, ..., TINY.visual_width :][..., :2]
+    shares = space.shares
+    torch.testing.assert_close(around, torch.einsum("jv,hvc->hjc", shares, uv[0]), rtol=0, atol=1e-4)
+
+
 def test_without_offset_the_hands_know_no_common_frame(hands):
     """Joint features do not change with the last offset; with it in the tokens they do."""
     for within in (True, False):
