@@ -40,8 +40,8 @@ if TYPE_CHECKING:  # reading records needs no torch
 
 LIBRARIES = ("torch", "numpy", "numba")
 RESULTS = "HANDS_RESULTS"  # environment variable: write and read records in another folder
-WEIGHTS_LIMIT = 4 * 2**20  # bytes of one file of weights
-ALL_WEIGHTS_LIMIT = 40 * 2**20  # bytes of all of them in book/results
+WEIGHTS_LIMIT = 5 * 2**20  # bytes of one file of weights
+ALL_WEIGHTS_LIMIT = 60 * 2**20  # bytes of all of them in book/results
 
 _CLOCKS = time.time(), time.monotonic()  # of this process's start, nearly: shows when the clock was changed
 
@@ -221,7 +221,7 @@ def record_run(
         started: `time.time()` from before the run; the wall time is measured from it.
         units: unit of every metric given as a bare number: one string for all, or column -> unit.
         device: where it ran; default: the first GPU if there is one, else the CPU.
-        weights: trained tensors to lie beside the record, at most 4 MB; `load_weights` reads them.
+        weights: trained tensors to lie beside the record, at most 5 MB; `load_weights` reads them.
         root: checkout to write into (default: the one around the working directory, or $HANDS_RESULTS).
 
     Raises:

@@ -199,7 +199,7 @@ def test_weights_lie_beside_the_record(book: Path) -> None:
 def test_weights_that_are_too_large_do_not_cost_the_run(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     large = {"net": torch.zeros(WEIGHTS_LIMIT // 4 + 1)}
     with pytest.raises(
-        ProjectError, match=r"is written, but without its weights: 4\.0 MB are more than 4 MB"
+        ProjectError, match=r"is written, but without its weights: 5\.0 MB are more than 5 MB"
     ):
         measure(book, "full", [1.0], weights=large)
     assert read_records("toy", book)[0].weights_sha256 is None

@@ -10,9 +10,11 @@ Chapter  book/refinement/method.md
     projecting.py   joint features -> planes of the picture, one a bone (multi-plane feature projecting)
     relations.py    graph convolution within a hand, transformer between the hands
     network.py      backbone, initial estimate, refinement stages
+    vertex_attention.py   a baseline: dense attention of vertices
     losses.py       everything that is trained on
     examples.py     pictures with their labels, and their mirror images
     training.py     the loop
+    protocols.py    the same predictions under every protocol
 
 Conventions of the whole room
 Units    metres and radians outside; inside the network lengths are divided by `hands.UNIT`

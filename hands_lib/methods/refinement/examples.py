@@ -9,9 +9,16 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from hands_lib.hand.kinematics import mirror
+from hands_lib.hand.kinematics import forward_kinematics, mirror
+from hands_lib.hand.surface import hand_surface
+from hands_lib.hand.surface.topology import Detail
 from hands_lib.methods.refinement.losses import Targets
 from hands_lib.structures import Camera, TensorFields
+from hands_lib.worlds.identities import sample_identities
+from hands_lib.worlds.interactions import pair_joints
+from hands_lib.worlds.pair_labels import labelled_pictures
+from hands_lib.worlds.pair_pictures import PictureSettings
+from hands_lib.worlds.pair_sets import PairSetSettings, pair_set
 from hands_lib.worlds.texture import rest_vertices
 from hands_lib.worlds.views import Moment, Views, pixel_labels
 
@@ -97,6 +104,23 @@ def pictured(
             correspondence=correspondence,
         ),
     )
+
+
+def pair_examples(
+    split: str, pairs: PairSetSettings, pictures: PictureSettings, surface: Detail = "plain"
+) -> tuple[Examples, Float[Tensor, "batch 2"]]:
+    """One picture of every pair of a split as the hands' owner would see it, and how much of each hand is
+    hidden: the share of its vertices that it would show if it were alone, and does not show.
+
+    Pixel labels have a quarter of the pictures' side. Pictures come from the cache where they are there.
+    """
+    seen = labelled_pictures(split, pairs, pictures, pictures.size // 4)
+    own, people = pair_set(split, pairs), sample_identities(pairs.num_people, pairs.seed)
+    skeleton, shape = forward_kinematics(own.pose), people[own.identity].shape
+    skin = hand_surface(skeleton, shape, surface).vertices
+    skin = torch.stack([skin[:, 0], mirror(skin[:, 1])], dim=1)
+    joints, points = pair_joints(own.pose), seen.correspondence / 255
+    return pictured(seen.image, seen.camera, joints, skin, seen.hand, points), seen.hidden
 
 
 def mirrored(examples: Examples) -> Examples:

@@ -56,6 +56,17 @@ class Estimate(TensorFields):
         return self.joints + wrists[:, :, None]
 
 
+def joints_alone(joints: Float[Tensor, "batch 2 21 3"]) -> Estimate:
+    """Joints of both hands in one frame, metres, as an estimate without numbers, surface or place in the
+    picture (uv are 0)."""
+    blank = joints.new_zeros(len(joints), 2, NUM_PARAMETERS)
+    empty = joints.new_zeros(len(joints), 2, 0, 3)
+    wrists = joints[:, :, :1]
+    offset = (wrists[:, 0] - wrists[:, 1])[:, 0]
+    nowhere = torch.zeros_like(joints[..., :2])
+    return Estimate(blank, offset, joints - wrists, empty, nowhere, empty[..., :2])
+
+
 class KinematicHands(nn.Module):
     """The project's own hand: joint angles, ten numbers of build, the closed surface.
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from hands_lib.hand.skeleton import JOINTS
 from hands_lib.methods.refinement.examples import Examples, joined, mirrored
@@ -60,6 +60,9 @@ def batch_of(examples: Examples, step: int, seed: int, settings: TrainingSetting
     return Examples((batch.image * (1 + change.to(batch.image))).clamp(0, 1), batch.targets)
 
 
+AfterStep = Callable[[int, dict[str, float], Callable[[], dict[str, Any]]], None]
+
+
 def train(
     network: Network,
     examples: Examples,
@@ -67,7 +70,7 @@ def train(
     seed: int = 0,
     weights: LossWeights | None = None,
     state: dict[str, Any] | None = None,
-    after_step: Callable[[int, dict[str, float], Callable[[], dict[str, Any]]], None] | None = None,
+    after_step: AfterStep | None = None,
     collision: Collision | None = None,
 ) -> dict[str, Any]:
     """Trains `network` in place and returns the state after the last step.
@@ -77,6 +80,59 @@ def train(
                 state
     collision   as in `losses.total_loss`
     """
+
+    def loss_of(batch: Examples) -> tuple[Tensor, dict[str, Tensor]]:
+        with _half(settings, batch):
+            features = network.features(batch.image)
+        found = network.refine({level: values.float() for level, values in features.items()})
+        return total_loss(found, batch.targets, faces_of(network.hands), weights, collision)
+
+    return _steps(network, loss_of, examples, settings, seed, state, after_step)
+
+
+def train_joints(
+    network: nn.Module,
+    examples: Examples,
+    settings: TrainingSettings,
+    seed: int = 0,
+    state: dict[str, Any] | None = None,
+    after_step: AfterStep | None = None,
+) -> dict[str, Any]:
+    """The same for a network that goes from pictures to joints at once, with the mean distance of joints (mm)
+    as its only loss.
+
+    network  gives something whose `joints` are (batch, 2, 21, 3), metres, both hands in one frame, the middle
+             between their wrists as origin: the estimators of Part II do
+    """
+
+    def loss_of(batch: Examples) -> tuple[Tensor, dict[str, Tensor]]:
+        with _half(settings, batch):
+            joints = network(batch.image).joints
+        loss = 1000 * torch.linalg.vector_norm(joints.float() - _both(batch.targets), dim=-1).mean()
+        return loss, {"joints": loss}
+
+    return _steps(network, loss_of, examples, settings, seed, state, after_step)
+
+
+def _half(settings: TrainingSettings, batch: Examples) -> torch.autocast:
+    kind = batch.image.device.type
+    return torch.autocast(kind, torch.bfloat16, enabled=settings.precision == "bfloat16")
+
+
+def _both(targets: Targets) -> Float[Tensor, "batch 2 21 3"]:
+    half = targets.offset[:, None] / 2
+    return targets.joints + torch.stack([half, -half], dim=1)
+
+
+def _steps(
+    network: nn.Module,
+    loss_of: Callable[[Examples], tuple[Tensor, dict[str, Tensor]]],
+    examples: Examples,
+    settings: TrainingSettings,
+    seed: int,
+    state: dict[str, Any] | None,
+    after_step: AfterStep | None,
+) -> dict[str, Any]:
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=settings.weight_decay)
     step = 0
     if state is not None:
@@ -89,12 +145,7 @@ def train(
 
     network.train()
     while step < settings.steps:
-        batch = batch_of(examples, step, seed, settings)
-        half = settings.precision == "bfloat16"
-        with torch.autocast(batch.image.device.type, torch.bfloat16, enabled=half):
-            features = network.features(batch.image)
-        found = network.refine({level: values.float() for level, values in features.items()})
-        loss, terms = total_loss(found, batch.targets, faces_of(network.hands), weights, collision)
+        loss, terms = loss_of(batch_of(examples, step, seed, settings))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
@@ -139,16 +190,20 @@ def scaled(found: Estimate, target: Targets) -> tuple[Tensor, Tensor]:
 
 def errors(found: Estimate, target: Targets, picture: int) -> dict[str, Float[Tensor, " batch"]]:
     """Of every picture: mpjpe and mpvpe (wrist + scale) and mrrpe in mm, errors of joints and vertices in
-    pixels of a picture of `picture` pixels a side."""
+    pixels of a picture of `picture` pixels a side. Estimates without a surface have mpjpe and mrrpe alone."""
     joints, vertices = scaled(found, target)
 
     def mean(a: Tensor, b: Tensor) -> Tensor:
         return torch.linalg.vector_norm(a - b, dim=-1).mean(dim=(1, 2))
 
-    return {
+    errors = {
         "mpjpe": 1000 * mean(joints, target.joints),
-        "mpvpe": 1000 * mean(vertices, target.vertices),
         "mrrpe": 1000 * torch.linalg.vector_norm(found.offset - target.offset, dim=-1),
+    }
+    if found.vertices.shape[2] == 0:
+        return errors
+    return errors | {
+        "mpvpe": 1000 * mean(vertices, target.vertices),
         "pixel_error_joints": picture / 2 * mean(found.joints_uv, target.joints_uv),
         "pixel_error_vertices": picture / 2 * mean(found.vertices_uv, target.vertices_uv),
     }
