@@ -83,7 +83,8 @@ class LiveFigure:
 
     def update(self, figure: go.Figure) -> None:
         """Puts `figure` in the place of the last one."""
-        self._display.update(_as_data(figure), raw=True)
+        if self._display is not None:  # outside of a notebook nothing can be replaced
+            self._display.update(_as_data(figure), raw=True)
 
 
 def _as_data(figure: go.Figure) -> dict[str, Any]:

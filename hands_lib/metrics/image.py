@@ -156,7 +156,10 @@ def vgg_loss(
     try:
         network.load_state_dict(torch.load(file, weights_only=True))
     except Exception as error:  # torch raises many kinds for files that are not what they should be
-        raise ValueError(f"{file} is not torchvision's VGG-19 ({error}): delete it or get it again") from None
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"{file} is not torchvision's VGG-19 ({reason}): delete it or get it again"
+        ) from None
     layers = network.features[: max(_VGG_LAYERS) + 1].eval().requires_grad_(False).to(device)
     for layer in layers:
         if isinstance(layer, torch.nn.ReLU):
