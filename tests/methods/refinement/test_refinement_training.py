@@ -2,12 +2,13 @@
 
 import copy
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from hands_lib.methods.refinement.examples import examples_of, joined, mirrored
-from hands_lib.methods.refinement.hands import Estimate, KinematicHands
+from hands_lib.methods.refinement.examples import examples_of, joined, mirrored, pair_examples
+from hands_lib.methods.refinement.hands import Estimate, KinematicHands, joints_alone
 from hands_lib.methods.refinement.network import SMALL, RefinementNetwork
 from hands_lib.methods.refinement.training import (
     TrainingSettings,
@@ -18,11 +19,14 @@ from hands_lib.methods.refinement.training import (
     predict,
     scaled,
     train,
+    train_joints,
 )
 from hands_lib.metrics.hand_pose import PROTOCOLS, pose_error_mm, vertex_error_mm
 from hands_lib.worlds.cameras import camera_ring, cropped
 from hands_lib.worlds.identities import sample_identities
-from hands_lib.worlds.interactions import sample_pairs
+from hands_lib.worlds.interactions import pair_joints, sample_pairs
+from hands_lib.worlds.pair_pictures import PictureSettings
+from hands_lib.worlds.pair_sets import PairSetSettings, pair_set
 from hands_lib.worlds.renderer import random_lighting
 from hands_lib.worlds.views import make_moment, photograph
 
@@ -208,3 +212,58 @@ def test_predictions_do_not_depend_on_the_batch(examples):
     one, many = (joined_estimates(predict(network, examples.image, batch)) for batch in (1, 3))
     for a, b in zip(one, many, strict=True):
         assert torch.allclose(a.joints_uv, b.joints_uv, atol=1e-5)
+
+
+class FixedJoints(torch.nn.Module):
+    """Says the same pair of every picture: what is best for it has a closed form for one example."""
+
+    def __init__(self):
+        super().__init__()
+        self.joints = torch.nn.Parameter(torch.zeros(2, 21, 3))
+
+    def forward(self, image):
+        return SimpleNamespace(joints=self.joints.expand(len(image), -1, -1, -1))
+
+
+def test_joints_alone_are_learned_in_the_frame_of_both_hands(examples, scene):
+    settings = TrainingSettings(steps=400, batch=2, learning_rate=5e-3, mirror=False, weight_decay=0.0)
+    network, losses = FixedJoints(), []
+    state = train_joints(
+        network, examples[:1], settings, after_step=lambda step, terms, _: losses.append(terms["loss"])
+    )
+    assert state["step"] == 400
+    moment, views = scene
+    truth = views.camera.transform(moment.joints.flatten(0, 1).expand(3, -1, -1))[0].view(2, 21, 3)
+    truth = truth - truth[:, :1].mean(dim=0, keepdim=True)
+    assert losses[0] == pytest.approx(1000 * float(truth.norm(dim=-1).mean()), rel=1e-4)
+    assert losses[-1] < 1.0
+    assert float((network.joints - truth).norm(dim=-1).max()) < 0.003
+
+
+def test_joints_alone_as_an_estimate(examples):
+    target = examples.targets
+    found = joints_alone(target.joints - torch.stack([0 * target.offset, target.offset], dim=1)[:, :, None])
+    torch.testing.assert_close(found.offset, target.offset)
+    torch.testing.assert_close(found.joints, target.joints)
+    measured = errors(found, target, SIZE)
+    assert set(measured) == {"mpjpe", "mrrpe"}
+    assert all(float(values.max()) < 1e-2 for values in measured.values())
+
+
+def test_pair_examples_are_the_pairs_of_their_set(tmp_path, monkeypatch):
+    monkeypatch.setenv("HANDS_CACHE", str(tmp_path))
+    sets, pictures = PairSetSettings(0, 12, 3, 2, 2), PictureSettings(32)
+    made, hidden = pair_examples("train", sets, pictures)
+    own = pair_joints(pair_set("train", sets).pose)
+    assert made.image.shape == (3, 3, 32, 32)
+    assert made.targets.hand.shape == (3, 8, 8)
+    assert made.targets.vertices.shape == (3, 2, 307, 3)
+    assert ((hidden >= 0) & (hidden <= 1)).all()
+
+    for n in range(3):  # whatever the camera, distances within a hand and between the wrists stay
+        for side in (0, 1):
+            one, other = made.targets.joints[n, side], own[n, side]
+            assert torch.allclose(torch.cdist(one, one), torch.cdist(other, other), atol=1e-4)
+        between = (own[n, 0, 0] - own[n, 1, 0]).norm()
+        assert float(made.targets.offset[n].norm()) == pytest.approx(float(between), rel=1e-4)
+    assert float((made.targets.joints_uv.abs() <= 1).float().mean()) > 0.99
