@@ -302,27 +302,14 @@ class Stage(nn.Module):
         return self.projected(made.unflatten(-1, (size, size)))
 
 
-class RefinementNetwork(nn.Module):
-    """Two hands from one picture."""
+class FromPictures(nn.Module):
+    """What every network of this room begins with: the hands that it speaks about and a backbone."""
 
-    def __init__(self, hands: nn.Module, settings: RefinementSettings = PAPER):
-        """`hands` turns numbers into hands: `hands.KinematicHands()` or `hands.ManoHands(...)`.
-
-        Raises ValueError where the backbone has no features at one of the levels.
-        """
+    def __init__(self, hands: nn.Module, settings, levels: set[int]):
+        """`settings.backbone` names the backbone. Raises ValueError where it has none of the levels."""
         super().__init__()
         self.hands, self.settings = hands, settings
-        wanted = {settings.level(stage) for stage in range(settings.stages + 1)}
-        self.backbone, channels = backbone(settings.backbone, wanted)
-        widths = [channels[settings.level(0)], *[settings.visual_width] * settings.stages]
-        self.initial = InitialEstimate(widths[0], settings.attention_width)
-        self.stages = nn.ModuleList(
-            Stage(settings, widths[stage], channels[settings.level(stage + 1)], hands)
-            for stage in range(settings.stages)
-        )
-        self.pixels = None
-        if settings.pixel_heads and settings.stages:
-            self.pixels = nn.Conv2d(settings.visual_width, NUM_CLASSES + 3, 1)
+        self.backbone, self.channels = backbone(settings.backbone, levels)
         self.register_buffer("mean", torch.tensor(IMAGE_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(IMAGE_STD)[:, None, None], persistent=False)
 
@@ -333,6 +320,31 @@ class RefinementNetwork(nn.Module):
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Prediction:
         return self.refine(self.features(image))
+
+    def refine(self, features: dict[int, Tensor]) -> Prediction:
+        """The hands from the backbone's features."""
+        raise NotImplementedError
+
+
+class RefinementNetwork(FromPictures):
+    """Two hands from one picture."""
+
+    def __init__(self, hands: nn.Module, settings: RefinementSettings = PAPER):
+        """`hands` turns numbers into hands: `hands.KinematicHands()` or `hands.ManoHands(...)`.
+
+        Raises ValueError where the backbone has no features at one of the levels.
+        """
+        super().__init__(hands, settings, {settings.level(stage) for stage in range(settings.stages + 1)})
+        channels = self.channels
+        widths = [channels[settings.level(0)], *[settings.visual_width] * settings.stages]
+        self.initial = InitialEstimate(widths[0], settings.attention_width)
+        self.stages = nn.ModuleList(
+            Stage(settings, widths[stage], channels[settings.level(stage + 1)], hands)
+            for stage in range(settings.stages)
+        )
+        self.pixels = None
+        if settings.pixel_heads and settings.stages:
+            self.pixels = nn.Conv2d(settings.visual_width, NUM_CLASSES + 3, 1)
 
     def refine(self, features: dict[int, Tensor]) -> Prediction:
         """Initial estimate and stages, from the backbone's features."""
@@ -388,11 +400,18 @@ def sample(
 
 
 @torch.no_grad()
-def surface_shares(hands: nn.Module) -> Float[Tensor, "21 vertex"]:
-    """How much each vertex counts in the mean around each joint: a bell of 12 mm on the unturned mean hand.
-    Rows add up to 1."""
+def mean_hand(hands: nn.Module) -> tuple[Float[Tensor, "21 3"], Float[Tensor, "vertex 3"]]:
+    """Joints and vertices of the unturned mean hand, a right one, in metres."""
     still = torch.zeros(1, 2, NUM_POSE + NUM_BUILD, device=faces_of(hands).device)
-    joints, vertices = (points[0, 0] for points in hands(*still.split([NUM_POSE, NUM_BUILD], dim=-1)))
+    joints, vertices = hands(*still.split([NUM_POSE, NUM_BUILD], dim=-1))
+    return joints[0, 0], vertices[0, 0]
+
+
+@torch.no_grad()
+def surface_shares(hands: nn.Module) -> Float[Tensor, "21 vertex"]:
+    """How much each vertex counts in the mean around each joint: a bell of 12 mm on the mean hand.
+    Rows add up to 1."""
+    joints, vertices = mean_hand(hands)
     return (-(torch.cdist(joints, vertices) / 0.012).square() / 2).softmax(dim=-1)
 
 

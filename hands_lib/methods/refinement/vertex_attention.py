@@ -16,23 +16,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from hands_lib.methods.refinement.hands import (
-    NUM_BUILD,
-    NUM_CAMERA,
-    NUM_PARAMETERS,
-    NUM_POSE,
-    UNIT,
-    Estimate,
-    faces_of,
-)
+from hands_lib.methods.refinement.hands import NUM_CAMERA, NUM_PARAMETERS, UNIT, Estimate
 from hands_lib.methods.refinement.network import (
-    IMAGE_MEAN,
-    IMAGE_STD,
     NUM_CLASSES,
+    FromPictures,
     Prediction,
-    backbone,
+    mean_hand,
     surface_shares,
 )
+from hands_lib.methods.refinement.projecting import pixel_centres
 from hands_lib.methods.refinement.relations import HandLinear
 
 
@@ -84,9 +76,7 @@ class VertexStage(nn.Module):
     ]:
         """Features, places about nothing in particular (UNIT), cameras, offset (UNIT)."""
         num, size = x.shape[2], visual.shape[-1]
-        along = (2 * torch.arange(size, device=x.device, dtype=x.dtype) + 1) / size - 1
-        places = torch.stack(torch.meshgrid(along, along, indexing="xy"), dim=-1).flatten(0, 1)
-        cells = self.cells(visual).flatten(2).mT + self.place_of_cells(places)
+        cells = self.cells(visual).flatten(2).mT + self.place_of_cells(pixel_centres(size, x))
         tokens = x.flatten(1, 2)
         tokens = tokens + self.picture(self.norms[0](tokens), cells, cells, need_weights=False)[0]
         x = tokens.unflatten(1, (2, num))
@@ -100,7 +90,7 @@ class VertexStage(nn.Module):
         return x, self.xyz(x), self.camera(mean), self.offset(mean.flatten(1))
 
 
-class VertexAttentionNetwork(nn.Module):
+class VertexAttentionNetwork(FromPictures):
     """Two hands from one picture; `settings.levels` from coarse to fine.
 
     Raises ValueError where the backbone has no features at one of the levels, or the surface has fewer
@@ -108,13 +98,10 @@ class VertexAttentionNetwork(nn.Module):
     """
 
     def __init__(self, hands: nn.Module, settings: VertexAttentionSettings | None = None):
-        super().__init__()
         settings = settings or VertexAttentionSettings()
-        self.hands, self.settings = hands, settings
-        self.backbone, channels = backbone(settings.backbone, set(settings.levels))
-        with torch.no_grad():
-            still = torch.zeros(1, 2, NUM_POSE + NUM_BUILD, device=faces_of(hands).device)
-            joints, vertices = (p[0, 0] for p in hands(*still.split([NUM_POSE, NUM_BUILD], dim=-1)))
+        super().__init__(hands, settings, set(settings.levels))
+        channels = self.channels
+        joints, vertices = mean_hand(hands)
         if settings.vertices[-1] > len(vertices):
             raise ValueError(
                 f"a surface of {len(vertices)} vertices has no {settings.vertices[-1]} to choose"
@@ -141,16 +128,6 @@ class VertexAttentionNetwork(nn.Module):
         self.pixels = None
         if settings.pixel_heads:
             self.pixels = nn.Conv2d(channels[settings.levels[-1]], NUM_CLASSES + 3, 1)
-        self.register_buffer("mean", torch.tensor(IMAGE_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGE_STD)[:, None, None], persistent=False)
-
-    def features(self, image: Float[Tensor, "batch 3 height width"]) -> dict[int, Tensor]:
-        """The backbone's features by level."""
-        found = self.backbone((image - self.mean) / self.std)
-        return dict(zip(self.backbone.feature_info.reduction(), found, strict=True))
-
-    def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Prediction:
-        return self.refine(self.features(image))
 
     def refine(self, features: dict[int, Tensor]) -> Prediction:
         """An estimate after each stage; the first one stands for the initial estimate."""
