@@ -168,27 +168,35 @@ def _environment(root: Path, threads: int | None, job: Job) -> Iterator[None]:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-class _OutOfTime(Exception):
-    pass
+class _OutOfTime(BaseException):
+    """Of no `except Exception` on its way."""
 
 
-@contextmanager
-def _time_limit(seconds: int | float | None) -> Iterator[None]:
-    """Stop the block after some seconds, from within, so that papermill still ends its kernel."""
-    if not seconds:
-        yield
-        return
+@dataclass
+class _TimeLimit:
+    """Stops a block after some seconds, from within, so that papermill still ends its kernel.
 
-    def stop(*_: object) -> None:
+    The exception may arrive anywhere: an event loop may swallow it in a callback, or another error may come
+    out of the place that it broke. So it comes again, and `passed` says what really happened.
+    """
+
+    seconds: int | float | None
+    passed: bool = False
+
+    def _stop(self, *_: object) -> None:
+        self.passed = True
         raise _OutOfTime
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    def __enter__(self) -> "_TimeLimit":
+        if self.seconds:
+            self._before = signal.signal(signal.SIGALRM, self._stop)
+            signal.setitimer(signal.ITIMER_REAL, self.seconds, 10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.seconds:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, self._before)
 
 
 def execute(
@@ -211,10 +219,10 @@ def execute(
     work = target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
     target.parent.mkdir(parents=True, exist_ok=True)
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    start = time.time()
+    start, limit = time.time(), _TimeLimit(time_limit)
     try:
         nbformat.write(read_chapter(chapter, root), work)
-        with _environment(root, threads, job or Job(chapter.name)), _time_limit(time_limit):
+        with _environment(root, threads, job or Job(chapter.name)), limit:
             papermill.execute_notebook(
                 work,
                 work,
@@ -231,13 +239,13 @@ def execute(
                     NotebookClient=Config(extra_arguments=["--log-level=50"]),
                 ),
             )
-    except Exception as error:  # whatever happened in the kernel belongs in one report
+    except (Exception, _OutOfTime) as error:  # whatever happened in the kernel belongs in one report
         report = None
         if work.is_file():
             report = _failure(chapter, root, nbformat.read(work, 4))
             os.replace(work, failed)
         source = chapter.path.relative_to(root)
-        if isinstance(error, _OutOfTime):
+        if limit.passed:
             report = f"{source}: stopped after its time limit of {time_limit:.0f} s"
         elif isinstance(error, DeadKernelError):
             report = f"{source}: its kernel died (killed, or out of memory)"
