@@ -9,6 +9,7 @@ from hands_lib.methods.va_nerf import adversarial
 from hands_lib.methods.va_nerf.discriminator import Discriminator, correspondence_map
 from hands_lib.methods.va_nerf.losses import LossWeights
 from hands_lib.methods.va_nerf.rendering import RenderSettings
+from hands_lib.methods.va_nerf.told import ToldDiscriminator
 from hands_lib.methods.va_nerf.training import Pictures, draw_patches, reconstruction_loss, render_patches
 
 FEW = RenderSettings(8, 8, 0.02, 1e-4)
@@ -110,3 +111,45 @@ def test_penalty_is_a_switch(meeting):
         for gamma in (300.0, 0.0)
     )
     assert with_it > without
+
+
+def test_a_told_critic_is_the_papers_where_it_does_not_listen(meeting):
+    """With weights of 0 for what it is told, it says what the discriminator with its other weights says."""
+    torch.manual_seed(2)
+    told, plain = ToldDiscriminator(), Discriminator()
+    given = meeting.image, meeting.real, meeting.dense, meeting.target_dense
+    with pytest.raises(ValueError, match="must be told first"):
+        told(*given)
+    with torch.no_grad():
+        # The new channel is the last of the first layer, and lies before the features in the map's layer.
+        told.features[0].weight[:, 12] = 0
+        told.map[0].weight[:, 12] = 0
+    state = told.state_dict()
+    for name in ("features.0.weight", "map.0.weight"):
+        state[name] = torch.cat([state[name][:, :12], state[name][:, 13:]], dim=1)
+    plain.load_state_dict(state)
+    for ours, theirs in zip(told.told(meeting.seen)(*given), plain(*given), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_told_critic_knows_what_is_hidden_at_once(meeting):
+    """Criterion (ii) is one channel away: few steps on one batch take the map's loss below what a map that is
+    the same everywhere can reach, and the field's gradient passes through the map."""
+    torch.manual_seed(3)
+    settings = adversarial.AdversarialSettings(LossWeights(), penalty=0.0)
+    seen = meeting.foreground.clone()
+    seen[..., : SIDE // 2] = False  # half of each patch, so that no other channel says the same
+    meeting = replace(meeting, seen=seen & meeting.foreground)
+    judge = ToldDiscriminator()
+    optimizer = torch.optim.Adam(judge.parameters(), 0.02)
+    for _ in range(60):
+        optimizer.zero_grad()
+        adversarial.discriminator_step_loss(judge.told(meeting.seen), meeting, settings).backward()
+        optimizer.step()
+    given = meeting.image, meeting.rendered.detach(), meeting.dense, meeting.target_dense
+    with torch.no_grad():
+        visible = judge.told(meeting.seen)(*given)[1]
+    hidden = meeting.foreground & ~meeting.seen
+    assert visible[meeting.seen].mean() > visible[hidden].mean() + 2
+    adversarial.field_loss(judge.told(meeting.seen), meeting, settings).backward()
+    assert all(weight.grad is not None for weight in judge.map.parameters())
