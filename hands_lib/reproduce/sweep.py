@@ -129,16 +129,18 @@ def run_job(jobs: Path, name: str) -> int:
     failed = jobs.parent / "failed" / name
     failed.unlink(missing_ok=True)
     try:
-        code = _run_job(json.loads(jobs.read_text(encoding="utf-8")), name)
+        failure = _run_job(json.loads(jobs.read_text(encoding="utf-8")), name)
     except ProjectError as error:
-        print(f"hands: {error}", flush=True)
-        code = 1
-    if code:
-        write_atomically(failed, "")
-    return code
+        failure = f"hands: {error}"
+    if not failure:
+        return 0
+    print(failure, flush=True)
+    write_atomically(failed, failure)  # by itself: libraries write into the log too, even after it
+    return 1
 
 
-def _run_job(sweep: dict[str, Any], name: str) -> int:
+def _run_job(sweep: dict[str, Any], name: str) -> str | None:
+    """What failed; None where nothing did."""
     job, root = sweep["jobs"][name], Path(sweep["root"])
     path = _lock_path(root, f"job-{name}")
     lock = _try_lock(path)
@@ -157,7 +159,7 @@ def _run_job(sweep: dict[str, Any], name: str) -> int:
         ((planned,), _) = look_up([run], root)
         if planned.state == "recorded" and not job["force"]:
             print("recorded already", flush=True)
-            return 0
+            return None
         limits = run.limits
         if limits.memory_mb and not limits.gpus:  # CUDA maps far more than it uses
             size = limits.memory_mb * 2**20
@@ -173,14 +175,12 @@ def _run_job(sweep: dict[str, Any], name: str) -> int:
                 chapter, root, run.profile, job["given"], job["force"], 60 * limits.minutes or None
             )
         if outcome.failure:
-            print(outcome.failure, flush=True)
-            return 1
+            return outcome.failure
         ((planned,), _) = look_up([run], root)
         if planned.state != "recorded":
-            print(f"{chapter.name} ran, but wrote no record of {_words(run)}: call record_run in it")
-            return 1
+            return f"{chapter.name} ran, but wrote no record of {_words(run)}: call record_run in it"
         print(f"done in {outcome.seconds:.1f} s", flush=True)
-    return 0
+    return None
 
 
 # --- the whole sweep -----------------------------------------------------------------------------------
@@ -396,7 +396,8 @@ def _report(folder: Path, missing: list[Planned], root: Path, code: int, out: Te
     )
     for run in failed[:20]:
         log = folder / "logs" / f"{run.name}.log"
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+        told = next((p for p in (folder / "failed" / run.name, log) if p.is_file()), None)
+        lines = told.read_text(encoding="utf-8", errors="replace").splitlines() if told else []
         last = " ".join(line.strip() for line in lines[-6:] if "full traceback" not in line)
         print(f"  {_words(run)}: {last[:300] or 'was not started'}\n    log: {log}", file=out, flush=True)
     if code < 0:
