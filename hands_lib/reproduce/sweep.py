@@ -6,7 +6,8 @@ two kinds of lock, which the system releases when their process dies: one of a c
 sweep and its Snakemake, and one of a job, held by the process that executes it; a second one waits for it and
 then finds the job recorded.
 
-    runs/sweeps/<name>-<profile>/   jobs.json, snakemake.log, logs/<job>.log, done/<job>, failed/<job>
+    runs/sweeps/<name>-<profile>/   jobs.json, snakemake.log, logs/<job>.log, done/<job>,
+                                    failed/<job> (its report)
     runs/started/<job>              there while a job is not finished
     runs/locks/                     the locks
 
