@@ -38,6 +38,8 @@ class TrainingSettings:
     """Greatest relative change of every colour channel."""
     clip: float = 1.0
     """Greatest norm of the gradient; the released code has no such limit."""
+    collision_from: float = 0.5
+    """Share of the steps after which a collision term joins: before, hands are not where they intersect."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the backbone while it trains; what comes after it, and every prediction, is in float32."""
 
@@ -78,14 +80,15 @@ def train(
     state       as an earlier call returned or handed it out: the run goes on from there, to the same bits
     after_step  called with the number of finished steps, the loss's terms, and a function that gives the
                 state
-    collision   as in `losses.total_loss`
+    collision   as in `losses.total_loss`; it joins late, see `TrainingSettings.collision_from`
     """
 
-    def loss_of(batch: Examples) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss_of(batch: Examples, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         with _half(settings, batch):
             features = network.features(batch.image)
         found = network.refine({level: values.float() for level, values in features.items()})
-        return total_loss(found, batch.targets, faces_of(network.hands), weights, collision)
+        joined_in = collision if step >= settings.collision_from * settings.steps else None
+        return total_loss(found, batch.targets, faces_of(network.hands), weights, joined_in)
 
     return _steps(network, loss_of, examples, settings, seed, state, after_step)
 
@@ -105,7 +108,7 @@ def train_joints(
              between their wrists as origin: the estimators of Part II do
     """
 
-    def loss_of(batch: Examples) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss_of(batch: Examples, _: int) -> tuple[Tensor, dict[str, Tensor]]:
         with _half(settings, batch):
             joints = network(batch.image).joints
         loss = 1000 * torch.linalg.vector_norm(joints.float() - _both(batch.targets), dim=-1).mean()
@@ -126,7 +129,7 @@ def _both(targets: Targets) -> Float[Tensor, "batch 2 21 3"]:
 
 def _steps(
     network: nn.Module,
-    loss_of: Callable[[Examples], tuple[Tensor, dict[str, Tensor]]],
+    loss_of: Callable[[Examples, int], tuple[Tensor, dict[str, Tensor]]],
     examples: Examples,
     settings: TrainingSettings,
     seed: int,
@@ -145,7 +148,7 @@ def _steps(
 
     network.train()
     while step < settings.steps:
-        loss, terms = loss_of(batch_of(examples, step, seed, settings))
+        loss, terms = loss_of(batch_of(examples, step, seed, settings), step)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip)

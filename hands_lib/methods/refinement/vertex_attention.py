@@ -50,6 +50,23 @@ class VertexAttentionSettings:
             raise ValueError(f"{self.heads} attention heads cannot share {self.width} channels evenly")
 
 
+class PointSums(nn.Module):
+    """Points as weighted sums of other points, by weights that are given and learn to be better.
+
+    What is learned is divided by the number of points that are summed. Adam moves every weight equally far in
+    a step; without the division some hundred steps tear a surface to pieces, since each of its vertices sums
+    hundreds of such moves.
+    """
+
+    def __init__(self, weights: Float[Tensor, "sum point"]):
+        super().__init__()
+        self.register_buffer("given", weights, persistent=False)
+        self.learned = nn.Parameter(torch.zeros_like(weights))
+
+    def forward(self, points: Float[Tensor, "*batch point 3"]) -> Float[Tensor, "*batch sum 3"]:
+        return (self.given + self.learned / self.given.shape[1]) @ points
+
+
 class VertexStage(nn.Module):
     """Vertices look at the picture, at their neighbours, at the other hand; then say where they are."""
 
@@ -114,10 +131,10 @@ class VertexAttentionNetwork(FromPictures):
         )
         self.start = nn.Linear(channels[settings.levels[0]], settings.width)
         self.place = nn.Parameter(0.02 * torch.randn(2, settings.vertices[0], settings.width))
-        self.widen = nn.ParameterList(nn.Parameter(spread(points, vertices)) for points in coarse)
+        self.widen = nn.ModuleList(PointSums(spread(points, vertices)) for points in coarse)
         for before, after in zip(coarse, coarse[1:], strict=False):
             self.register_buffer(f"finer_{len(after)}", spread(before, after), persistent=False)
-        self.joints = nn.Parameter(joint_weights(joints, vertices, surface_shares(hands)))
+        self.joints = PointSums(joint_weights(joints, vertices, surface_shares(hands)))
         for stage, points in zip(self.stages, coarse, strict=True):
             nn.init.normal_(stage.xyz.weight, std=1e-3)
             nn.init.normal_(stage.camera.weight, std=1e-3)
@@ -137,7 +154,7 @@ class VertexAttentionNetwork(FromPictures):
             if number:
                 x = getattr(self, f"finer_{settings.vertices[number]}") @ x
             x, xyz, camera, offset = stage(x, features[settings.levels[number]])
-            estimates.append(self._hands(self.widen[number] @ (xyz + self.rest[number]), camera, offset))
+            estimates.append(self._hands(self.widen[number](xyz + self.rest[number]), camera, offset))
         if self.pixels is None:
             return Prediction(tuple(estimates), (), None, None)
         pixels = self.pixels(features[settings.levels[-1]]).split([NUM_CLASSES, 3], dim=1)
@@ -150,7 +167,7 @@ class VertexAttentionNetwork(FromPictures):
         offset: Float[Tensor, "batch 3"],
     ) -> Estimate:
         """An estimate of vertices in UNIT, each hand as a right one; about the wrist that they give."""
-        points = torch.cat([self.joints @ vertices, vertices], dim=2)
+        points = torch.cat([self.joints(vertices), vertices], dim=2)
         points = points - points[:, :, :1]
         uv = camera[:, :, None, :1] * points[..., :2] + camera[:, :, None, 1:]
         flip = points.new_tensor([1.0, -1.0])[:, None, None]

@@ -180,6 +180,24 @@ def test_one_picture_is_learned_by_heart(examples):
     assert losses[-1] < 0.6 * losses[0]
 
 
+def test_a_collision_term_joins_late(examples):
+    torch.manual_seed(0)
+    network = RefinementNetwork(KinematicHands(), TINY)
+    asked, terms = [], []
+
+    def collision(joints):
+        asked.append(joints.shape)
+        return joints.square().sum(dim=(1, 2, 3))
+
+    def after_step(step, shown, state):
+        terms.append("collision" in shown)
+
+    settings = TrainingSettings(steps=5, batch=2, collision_from=0.6)
+    train(network, examples, settings, after_step=after_step, collision=collision)
+    assert terms == [False, False, False, True, True]
+    assert asked == [(2, 2, 21, 3)] * 2
+
+
 def test_errors_follow_the_named_protocol(examples):
     target = examples.targets
     generator = torch.Generator().manual_seed(0)

@@ -6,6 +6,7 @@ import torch
 from hands_lib.methods.refinement.hands import KinematicHands
 from hands_lib.methods.refinement.network import surface_shares
 from hands_lib.methods.refinement.vertex_attention import (
+    PointSums,
     VertexAttentionNetwork,
     VertexAttentionSettings,
     farthest_points,
@@ -111,6 +112,20 @@ def test_joint_weights_give_the_joints_of_moved_hands(hands, rest):
     for shift in (torch.zeros(3), torch.tensor([0.3, -0.2, 0.5])):
         moved = weights @ (vertices @ turn + shift)
         torch.testing.assert_close(moved, joints @ turn + shift, rtol=0, atol=1e-5)
+
+
+def test_a_step_moves_a_sum_no_farther_than_one_weight_would(rest):
+    """Adam moves each of some hundred weights by its rate; the surface must not be torn by their sum."""
+    _, vertices = rest
+    coarse = vertices[farthest_points(vertices, 80)]
+    sums = PointSums(spread(coarse, vertices))
+    before = sums(coarse).detach()
+    torch.testing.assert_close(before, spread(coarse, vertices) @ coarse)
+    optimizer = torch.optim.AdamW(sums.parameters(), lr=0.1)
+    (sums(coarse) * torch.randn(before.shape, generator=torch.Generator().manual_seed(0))).sum().backward()
+    optimizer.step()
+    moved = (sums(coarse) - before).norm(dim=-1)
+    assert 0 < moved.max() <= 0.1 * coarse.norm(dim=-1).mean() * 1.001
 
 
 def test_bad_settings_are_named(hands):
