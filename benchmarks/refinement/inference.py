@@ -1,10 +1,12 @@
 """Pictures in a second: the refinement network beside its own backbone and the dense vertex attention.
 
     python benchmarks/refinement/inference.py [--rounds 7] [--batch 1 16] [--threads 2] [--device cpu]
+                                              [--record]
 
 On a CPU the networks are those of the chapters' cpu profile, pictures of 64 pixels; on a GPU those of the
 paper's size, pictures of 256. Weights are random: they do not change the time. Contenders take their turns in
 one process; the table gives medians, pictures in a second by the clock, and the load of the machine.
+`--record` writes what was measured where the book finds it.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import torch
 from hands_lib.methods.refinement.hands import KinematicHands
 from hands_lib.methods.refinement.network import PAPER, SMALL, RefinementNetwork
 from hands_lib.methods.refinement.vertex_attention import VertexAttentionNetwork, VertexAttentionSettings
+from hands_lib.reproduce import Run, record_run
 
 
 def contenders(device: str) -> tuple[int, dict[str, Callable[[torch.Tensor], object]]]:
@@ -27,19 +30,44 @@ def contenders(device: str) -> tuple[int, dict[str, Callable[[torch.Tensor], obj
     if device == "cpu":
         hands, size = KinematicHands("plain"), 64
         settings = replace(SMALL, backbone="resnet10t")
-        dense = VertexAttentionSettings("resnet10t", settings.levels, width=136)
+        dense = VertexAttentionSettings("resnet10t", settings.levels, (32, 63, 126), 144)
     else:
         hands, size, settings, dense = KinematicHands("refined"), 256, PAPER, VertexAttentionSettings()
     network = RefinementNetwork(hands, settings).to(device).eval()
     alone = RefinementNetwork(hands, replace(settings, stages=0)).to(device).eval()
     vertices = VertexAttentionNetwork(hands, dense).to(device).eval()
-    count = sum(p.numel() for p in network.parameters()) / 1e6
     return size, {
         "backbone": network.features,
         "initial estimate": alone,
-        f"two refinements ({count:.1f} M)": network,
+        "two refinements": network,
         "dense vertex attention": vertices,
     }
+
+
+def record(
+    found: dict[str, dict[str, float]], options: argparse.Namespace, size: int, started: float
+) -> None:
+    """One record for each network; its columns are the batches."""
+    on_cpu = options.device == "cpu"
+    for variant, speeds in found.items():
+        run = Run(
+            slug="refinement",
+            table="inference speed",
+            variant=variant,
+            seed=0,
+            profile="cpu" if on_cpu else "gpu",
+            dataset="random pictures",
+            dataset_version="1",
+            config={"rounds": options.rounds, "threads": options.threads, "picture": size},
+        )
+        load = {"load average": (os.getloadavg()[0], "1")}
+        record_run(
+            run,
+            protocol=f"median of interleaved calls, {options.threads} threads, pictures of {size} pixels",
+            metrics={column: (value, "pictures/s") for column, value in speeds.items()} | load,
+            started=started,
+            device="cpu" if on_cpu else None,
+        )
 
 
 def main() -> None:
@@ -48,7 +76,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 16])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--record", action="store_true", help="write run records below book/results")
     args = parser.parse_args()
+    started, found = time.time(), {}
     torch.set_num_threads(args.threads)
     size, ways = contenders(args.device)
     load = os.getloadavg()[0]
@@ -68,7 +98,11 @@ def main() -> None:
                     if number:  # the first round warms up
                         samples[name].append(time.perf_counter() - started)
         for name, values in samples.items():
-            print(f"batch {batch}, {name}: {batch / statistics.median(values):.0f} pictures/s", flush=True)
+            speed = batch / statistics.median(values)
+            print(f"batch {batch}, {name}: {speed:.0f} pictures/s", flush=True)
+            found.setdefault(name, {})[f"batch_{batch}"] = speed
+    if args.record:
+        record(found, args, size, started)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Multi-plane feature projecting in one batched product beside a loop over bones, at equal output.
 
-    python benchmarks/refinement/projecting.py [--rounds 15] [--batch 1 8 64] [--size 16 32] [--device cpu]
+    python benchmarks/refinement/projecting.py [--rounds 15] [--batch 1 8] [--size 16 32] [--device cpu]
+                                               [--record]
 
 Contenders take their turns in one process; a sample is one call, the table gives medians and ratios to the
 loop. `loop` goes over hands and bones, as the released code was described, each of its steps on all pictures
@@ -10,10 +11,12 @@ and pixels of one bone; it is written here from that description. Two questions:
     fused      the same and the 3x3 convolution to 256 channels behind it (`projecting.convolve`, which never
                makes the planes); with gradients of features and kernel in `fused, training`
 
-Every contender's output is held against the loop's before it is timed.
+Every contender's output is held against the loop's before it is timed. `--record` writes what was measured
+where the book finds it.
 """
 
 import argparse
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -22,6 +25,7 @@ import torch
 
 from hands_lib.hand.skeleton import EDGES
 from hands_lib.methods.refinement.projecting import convolve, element_weights, layout, planes
+from hands_lib.reproduce import Run, record_run
 
 CHANNELS, WIDTH, HALF_WIDTH = 64, 256, 1 / 16
 
@@ -102,13 +106,39 @@ def seconds(call: Callable[[], torch.Tensor], device: str) -> float:
     return clock() - started
 
 
+def record(found: dict[str, dict[str, float]], options: argparse.Namespace, started: float) -> None:
+    """One record for each question and contender; its columns are batches and sizes."""
+    on_cpu = options.device == "cpu"
+    for variant, times in found.items():
+        run = Run(
+            slug="refinement",
+            table="projecting speed",
+            variant=variant,
+            seed=0,
+            profile="cpu" if on_cpu else "gpu",
+            dataset="random joints and features",
+            dataset_version="1",
+            config={"rounds": options.rounds, "threads": torch.get_num_threads()},
+        )
+        load = {"load average": (os.getloadavg()[0], "1")}
+        record_run(
+            run,
+            protocol="median of interleaved calls, " + ("processor time" if on_cpu else "time"),
+            metrics={column: (value, "ms") for column, value in times.items()} | load,
+            started=started,
+            device="cpu" if on_cpu else None,
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--size", type=int, nargs="+", default=[16, 32])
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--record", action="store_true", help="write run records below book/results")
     args = parser.parse_args()
+    started, found = time.time(), {}
     what = "of processor time" if args.device == "cpu" else "of time"
     print(f"{args.device}, {torch.get_num_threads()} threads, torch {torch.__version__}; ms {what}, medians")
     for batch in args.batch:
@@ -128,6 +158,11 @@ def main() -> None:
                 times = {name: statistics.median(values) for name, values in samples.items()}
                 text = ", ".join(f"{n} {t:.2f} ({times['loop'] / t:.1f}x)" for n, t in times.items())
                 print(f"batch {batch}, {size} x {size}, {question}: {text}", flush=True)
+                for name, value in times.items():
+                    column = f"batch_{batch}_of_{size}_x_{size}"
+                    found.setdefault(f"{question}: {name}", {})[column] = value
+    if args.record:
+        record(found, args, started)
 
 
 if __name__ == "__main__":
