@@ -2,7 +2,8 @@
 
 A chapter whose parameters include `variants` and `seeds` (lists) is one job for each pair; a chapter
 with neither is one job. A job is recorded when a record of the present method names this chapter, profile,
-variant, seed and these parameters, and the job did not stop half-way on this machine.
+variant (as its own or as the one that was asked for), seed and these parameters, and the job did not stop
+half-way on this machine.
 """
 
 import hashlib
@@ -143,15 +144,14 @@ def _state(
     run: PlannedRun, records: list[RunRecord], versions: dict[tuple[str, str], str], root: Path
 ) -> Planned:
     start = f"{run.chapter.name}:"
+    asked = start + run.parameters_hash
     chapter = [
         r for r in records if r.profile == run.profile and any(a.startswith(start) for a in r.asked_by)
     ]
-    variant = [r for r in chapter if run.variant in (None, r.variant)]
-    own = [
-        r
-        for r in variant
-        if run.seed in (None, r.seed) and start + run.parameters_hash in r.asked_by and run.profile != SMOKE
+    variant = [
+        r for r in chapter if run.variant in (None, r.variant) or f"{asked}/{run.variant}" in r.asked_by
     ]
+    own = [r for r in variant if run.seed in (None, r.seed) and asked in r.asked_by and run.profile != SMOKE]
     current = [r for r in own if r.method_version == versions[r.slug, r.table]]
     if current and not started_marker(run, root).exists():
         return Planned(run, "recorded", max(r.wall_time for r in current))

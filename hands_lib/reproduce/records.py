@@ -71,11 +71,22 @@ class Job:
     chapter: str = ""
     parameters_hash: str = ""
     force: bool = False
+    variant: str = ""
+    """The only one that was asked for; empty where several or none were."""
 
     @property
     def name(self) -> str:
         """The chapter and its parameters besides variants and seeds."""
         return f"{self.chapter}:{self.parameters_hash}" if self.parameters_hash else ""
+
+    def names(self, recorded: str) -> list[str]:
+        """What a record of the row `recorded` keeps of this job.
+
+        A job's rows may be called otherwise than its variant: a row of another table, a baseline by the way.
+        """
+        if not self.name:
+            return []
+        return [self.name, *([f"{self.name}/{self.variant}"] if self.variant not in ("", recorded) else [])]
 
     @staticmethod
     def here() -> "Job":
@@ -107,7 +118,7 @@ class RunRecord(BaseModel):
     method_version: str = Field(
         default="", description="of the method's sources; empty: made before versions"
     )
-    asked_by: list[str] = Field(default=[], description="`Job.name`s whose runs made it or found it made")
+    asked_by: list[str] = Field(default=[], description="`Job.names` whose runs made it or found it made")
     weights_sha256: str | None = Field(default=None, description="of the .safetensors file beside the record")
     created: datetime
 
@@ -193,9 +204,9 @@ def find_record(run: Run, root: Path | None = None) -> RunRecord | None:
     except ProjectError as error:
         warnings.warn(f"{error}\nset aside as {set_aside(path).name}; the run is made again", stacklevel=2)
         return None
-    job = Job.here().name
-    if job and job not in record.asked_by:  # parameters differ that do not matter to this run
-        record = record.model_copy(update={"asked_by": [*record.asked_by, job]})
+    new = [name for name in Job.here().names(run.variant) if name not in record.asked_by]
+    if new:  # parameters differ that do not matter to this run
+        record = record.model_copy(update={"asked_by": [*record.asked_by, *new]})
         write_atomically(path, record.model_dump_json(indent=2) + "\n")
     return record
 
@@ -261,7 +272,7 @@ def record_run(
             config=json.loads(text),
             config_hash=hashlib.sha256(text.encode()).hexdigest()[:8],
             method_version=running_version(run, root),
-            asked_by=[job.name] if job.name else [],
+            asked_by=job.names(run.variant),
             created=datetime.now(UTC).replace(microsecond=0),
         )
     except ValidationError as error:

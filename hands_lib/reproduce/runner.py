@@ -284,8 +284,11 @@ def run_chapter(
         values = "".join(f"-{name}={value}" for name, value in sorted(given.items()))
         name = re.sub(r"[^\w.=+-]+", "_", profile + values)[:120]
         target = root / "runs" / chapter.name / f"{name}.ipynb"
-        job = Job(chapter.name, parameters_hash(notebook, parameters), force)
-        markers = [started_marker(run, root) for run in planned_runs(chapter, root, profile, given)]
+        planned = planned_runs(chapter, root, profile, given)
+        variants = {run.variant or "" for run in planned}
+        only = variants.pop() if len(variants) == 1 else ""
+        job = Job(chapter.name, parameters_hash(notebook, parameters), force, only)
+        markers = [started_marker(run, root) for run in planned]
         for marker in markers:
             write_atomically(marker, "")
         outcome = execute(

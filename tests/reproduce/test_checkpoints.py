@@ -1,5 +1,6 @@
 """Checkpoints: round trips, damage, and what a full disk or a read-only folder leaves."""
 
+import json
 import os
 import resource
 import signal
@@ -195,6 +196,12 @@ def test_find_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(JOB, '{"chapter": "part/toy", "parameters_hash": "abc"}')
     assert find_record(RUN, root=tmp_path).asked_by == ["part/toy:abc"]
     assert find_record(RUN, root=tmp_path).asked_by == ["part/toy:abc"]
+    job = {"chapter": "part/toy", "parameters_hash": "abc", "variant": "other"}
+    monkeypatch.setenv(JOB, json.dumps(job))
+    for _ in range(2):
+        assert find_record(RUN, root=tmp_path).asked_by == ["part/toy:abc", "part/toy:abc/other"]
+    monkeypatch.setenv(JOB, json.dumps(job | {"parameters_hash": "de", "variant": RUN.variant}))
+    assert find_record(RUN, root=tmp_path).asked_by[2:] == ["part/toy:de"]
     monkeypatch.setenv(JOB, '{"chapter": "part/toy", "parameters_hash": "abc", "force": true}')
     assert find_record(RUN, root=tmp_path) is None
     monkeypatch.delenv(JOB)

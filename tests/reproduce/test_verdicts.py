@@ -1,5 +1,6 @@
 """Which records count, and the numbers behind verdicts."""
 
+import json
 import re
 import time
 from dataclasses import replace
@@ -241,9 +242,15 @@ def test_plan_tells_what_is_missing_and_how_long_it_takes(book: Path, monkeypatc
     monkeypatch.setenv(JOB, f'{{"chapter": "part/toy", "parameters_hash": "{digest}"}}')
     path = measure(book, "full", [1.0])[0]
     path.write_text(path.read_text().replace('"wall_time": 0', '"wall_time": 100'))
-    monkeypatch.delenv(JOB)
     assert main(["plan", "toy"]) == 0
     assert "4 runs, 1 recorded; the other 3: about 5 min one by one" in capsys.readouterr().out
+    # the job of another variant calls its row otherwise
+    job = {"chapter": "part/toy", "parameters_hash": digest, "variant": "base"}
+    monkeypatch.setenv(JOB, json.dumps(job))
+    measure(book, "a row by the way", [1.0])
+    monkeypatch.delenv(JOB)
+    assert main(["plan", "toy"]) == 0
+    assert "4 runs, 2 recorded" in capsys.readouterr().out
 
 
 def test_choose_runs_is_a_list_outside_and_widgets_inside_jupyterlab(book: Path, monkeypatch) -> None:
