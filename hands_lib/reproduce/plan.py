@@ -2,8 +2,8 @@
 
 A chapter whose parameters include `variants` and `seeds` (lists) is one job for each pair; a chapter
 with neither is one job. A job is recorded when a record of the present method names this chapter, profile,
-variant (as its own or as the one that was asked for), seed and these parameters, and the job did not stop
-half-way on this machine.
+variant, seed and these parameters, and the job did not stop half-way on this machine. The variant is the one
+that was asked for; a record that does not know it, since a run of several variants made it, has its own.
 """
 
 import hashlib
@@ -148,9 +148,12 @@ def _state(
     chapter = [
         r for r in records if r.profile == run.profile and any(a.startswith(start) for a in r.asked_by)
     ]
-    variant = [
-        r for r in chapter if run.variant in (None, r.variant) or f"{asked}/{run.variant}" in r.asked_by
-    ]
+
+    def variants(record: RunRecord) -> set[str]:
+        known = {a.removeprefix(f"{asked}/") for a in record.asked_by if a.startswith(f"{asked}/")}
+        return known or {record.variant}
+
+    variant = [r for r in chapter if run.variant is None or run.variant in variants(r)]
     own = [r for r in variant if run.seed in (None, r.seed) and asked in r.asked_by and run.profile != SMOKE]
     current = [r for r in own if r.method_version == versions[r.slug, r.table]]
     if current and not started_marker(run, root).exists():

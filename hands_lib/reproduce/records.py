@@ -79,14 +79,15 @@ class Job:
         """The chapter and its parameters besides variants and seeds."""
         return f"{self.chapter}:{self.parameters_hash}" if self.parameters_hash else ""
 
-    def names(self, recorded: str) -> list[str]:
-        """What a record of the row `recorded` keeps of this job.
+    @property
+    def names(self) -> list[str]:
+        """What a record keeps of this job: its name, and with it the only variant that was asked for.
 
         A job's rows may be called otherwise than its variant: a row of another table, a baseline by the way.
         """
         if not self.name:
             return []
-        return [self.name, *([f"{self.name}/{self.variant}"] if self.variant not in ("", recorded) else [])]
+        return [self.name, *([f"{self.name}/{self.variant}"] if self.variant else [])]
 
     @staticmethod
     def here() -> "Job":
@@ -204,7 +205,7 @@ def find_record(run: Run, root: Path | None = None) -> RunRecord | None:
     except ProjectError as error:
         warnings.warn(f"{error}\nset aside as {set_aside(path).name}; the run is made again", stacklevel=2)
         return None
-    new = [name for name in Job.here().names(run.variant) if name not in record.asked_by]
+    new = [name for name in Job.here().names if name not in record.asked_by]
     if new:  # parameters differ that do not matter to this run
         record = record.model_copy(update={"asked_by": [*record.asked_by, *new]})
         write_atomically(path, record.model_dump_json(indent=2) + "\n")
@@ -272,7 +273,7 @@ def record_run(
             config=json.loads(text),
             config_hash=hashlib.sha256(text.encode()).hexdigest()[:8],
             method_version=running_version(run, root),
-            asked_by=job.names(run.variant),
+            asked_by=job.names,
             created=datetime.now(UTC).replace(microsecond=0),
         )
     except ValidationError as error:

@@ -201,7 +201,7 @@ def test_find_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(2):
         assert find_record(RUN, root=tmp_path).asked_by == ["part/toy:abc", "part/toy:abc/other"]
     monkeypatch.setenv(JOB, json.dumps(job | {"parameters_hash": "de", "variant": RUN.variant}))
-    assert find_record(RUN, root=tmp_path).asked_by[2:] == ["part/toy:de"]
+    assert find_record(RUN, root=tmp_path).asked_by[2:] == ["part/toy:de", f"part/toy:de/{RUN.variant}"]
     monkeypatch.setenv(JOB, '{"chapter": "part/toy", "parameters_hash": "abc", "force": true}')
     assert find_record(RUN, root=tmp_path) is None
     monkeypatch.delenv(JOB)

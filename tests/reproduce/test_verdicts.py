@@ -248,9 +248,13 @@ def test_plan_tells_what_is_missing_and_how_long_it_takes(book: Path, monkeypatc
     job = {"chapter": "part/toy", "parameters_hash": digest, "variant": "base"}
     monkeypatch.setenv(JOB, json.dumps(job))
     measure(book, "a row by the way", [1.0])
-    monkeypatch.delenv(JOB)
     assert main(["plan", "toy"]) == 0
     assert "4 runs, 2 recorded" in capsys.readouterr().out
+    # or as another variant is called, whose own job is not done by that
+    measure(book, "full", [1.0, 2.0], config={"longer": 2})
+    monkeypatch.delenv(JOB)
+    assert main(["plan", "toy"]) == 0
+    assert "4 runs, 3 recorded" in capsys.readouterr().out
 
 
 def test_choose_runs_is_a_list_outside_and_widgets_inside_jupyterlab(book: Path, monkeypatch) -> None:
