@@ -72,6 +72,15 @@ def _try_lock(path: Path) -> TextIO | None:
     return file
 
 
+def _holder(path: Path) -> str:
+    """Who says that they hold the lock; they say so a moment after they have it."""
+    for _ in range(20):
+        if said := path.read_text(encoding="utf-8"):
+            return said
+        time.sleep(0.05)
+    return "another process"
+
+
 @contextmanager
 def _lock_chapters(runs: list[PlannedRun], root: Path) -> Iterator[list[TextIO]]:
     held: list[TextIO] = []
@@ -80,7 +89,7 @@ def _lock_chapters(runs: list[PlannedRun], root: Path) -> Iterator[list[TextIO]]
             path = _lock_path(root, f"sweep-{chapter.replace('/', '.')}-{profile}")
             file = _try_lock(path)
             if file is None:
-                owner = path.read_text(encoding="utf-8") or "another process"
+                owner = _holder(path)
                 raise ProjectError(
                     f"a sweep of chapter {chapter}, profile {profile}, is running already ({owner}): "
                     "nothing was started; `hands plan` shows how far it is"
