@@ -17,11 +17,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
+from speed_records import record_speeds
 
 from hands_lib.methods.refinement.hands import KinematicHands
 from hands_lib.methods.refinement.network import PAPER, SMALL, RefinementNetwork
 from hands_lib.methods.refinement.vertex_attention import VertexAttentionNetwork, VertexAttentionSettings
-from hands_lib.reproduce import Run, record_run
 
 
 def contenders(device: str) -> tuple[int, dict[str, Callable[[torch.Tensor], object]]]:
@@ -42,32 +42,6 @@ def contenders(device: str) -> tuple[int, dict[str, Callable[[torch.Tensor], obj
         "two refinements": network,
         "dense vertex attention": vertices,
     }
-
-
-def record(
-    found: dict[str, dict[str, float]], options: argparse.Namespace, size: int, started: float
-) -> None:
-    """One record for each network; its columns are the batches."""
-    on_cpu = options.device == "cpu"
-    for variant, speeds in found.items():
-        run = Run(
-            slug="refinement",
-            table="inference speed",
-            variant=variant,
-            seed=0,
-            profile="cpu" if on_cpu else "gpu",
-            dataset="random pictures",
-            dataset_version="1",
-            config={"rounds": options.rounds, "threads": options.threads, "picture": size},
-        )
-        load = {"load average": (os.getloadavg()[0], "1")}
-        record_run(
-            run,
-            protocol=f"median of interleaved calls, {options.threads} threads, pictures of {size} pixels",
-            metrics={column: (value, "pictures/s") for column, value in speeds.items()} | load,
-            started=started,
-            device="cpu" if on_cpu else None,
-        )
 
 
 def main() -> None:
@@ -102,7 +76,16 @@ def main() -> None:
             print(f"batch {batch}, {name}: {speed:.0f} pictures/s", flush=True)
             found.setdefault(name, {})[f"batch_{batch}"] = speed
     if args.record:
-        record(found, args, size, started)
+        record_speeds(
+            "inference speed",
+            found,
+            "pictures/s",
+            device=args.device,
+            dataset="random pictures",
+            protocol=f"median of interleaved calls, {args.threads} threads, pictures of {size} pixels",
+            config={"rounds": args.rounds, "threads": args.threads, "picture": size},
+            started=started,
+        )
 
 
 if __name__ == "__main__":

@@ -16,16 +16,15 @@ where the book finds it.
 """
 
 import argparse
-import os
 import statistics
 import time
 from collections.abc import Callable
 
 import torch
+from speed_records import record_speeds
 
 from hands_lib.hand.skeleton import EDGES
 from hands_lib.methods.refinement.projecting import convolve, element_weights, layout, planes
-from hands_lib.reproduce import Run, record_run
 
 CHANNELS, WIDTH, HALF_WIDTH = 64, 256, 1 / 16
 
@@ -106,30 +105,6 @@ def seconds(call: Callable[[], torch.Tensor], device: str) -> float:
     return clock() - started
 
 
-def record(found: dict[str, dict[str, float]], options: argparse.Namespace, started: float) -> None:
-    """One record for each question and contender; its columns are batches and sizes."""
-    on_cpu = options.device == "cpu"
-    for variant, times in found.items():
-        run = Run(
-            slug="refinement",
-            table="projecting speed",
-            variant=variant,
-            seed=0,
-            profile="cpu" if on_cpu else "gpu",
-            dataset="random joints and features",
-            dataset_version="1",
-            config={"rounds": options.rounds, "threads": torch.get_num_threads()},
-        )
-        load = {"load average": (os.getloadavg()[0], "1")}
-        record_run(
-            run,
-            protocol="median of interleaved calls, " + ("processor time" if on_cpu else "time"),
-            metrics={column: (value, "ms") for column, value in times.items()} | load,
-            started=started,
-            device="cpu" if on_cpu else None,
-        )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
@@ -162,7 +137,16 @@ def main() -> None:
                     column = f"batch_{batch}_of_{size}_x_{size}"
                     found.setdefault(f"{question}: {name}", {})[column] = value
     if args.record:
-        record(found, args, started)
+        record_speeds(
+            "projecting speed",
+            found,
+            "ms",
+            device=args.device,
+            dataset="random joints and features",
+            protocol="median of interleaved calls, " + ("processor time" if args.device == "cpu" else "time"),
+            config={"rounds": args.rounds, "threads": torch.get_num_threads()},
+            started=started,
+        )
 
 
 if __name__ == "__main__":
