@@ -15,6 +15,7 @@ def record_speeds(
     dataset: str,
     protocol: str,
     config: dict[str, Any],
+    seed: int,
     started: float,
 ) -> None:
     """Write a record for each row of `found` (row -> column -> number, all in one unit), and how busy the
@@ -26,7 +27,7 @@ def record_speeds(
             slug="refinement",
             table=table,
             variant=variant,
-            seed=0,
+            seed=seed,
             profile="cpu" if on_cpu else "gpu",
             dataset=dataset,
             dataset_version="1",

@@ -181,6 +181,11 @@ def _wall_time(started: float) -> float:
     if abs(now - _CLOCKS[0] - lived) > 5 and not 0 <= seconds <= lived + 60:
         warnings.warn("the clock was changed during the run: its wall time is an estimate", stacklevel=3)
         return lived
+    if seconds > 365 * 86400:
+        raise ProjectError(
+            f"a run cannot have started at {started:.0f}: `started` is time.time() from before the run,"
+            " no other clock"
+        )
     return max(seconds, 0.0)
 
 
@@ -237,9 +242,9 @@ def record_run(
         root: checkout to write into (default: the one around the working directory, or $HANDS_RESULTS).
 
     Raises:
-        ProjectError: a number is not finite, a unit is missing, the chapter's header declares other tables,
-            or nothing can be written there: no record is left. Weights that are too large: the record is
-            written without them.
+        ProjectError: a number is not finite, a unit is missing, `started` is of another clock, the chapter's
+            header declares other tables, or nothing can be written there: no record is left. Weights that
+            are too large: the record is written without them.
     """
     full: dict[str, Any] = {}
     for name, value in metrics.items():

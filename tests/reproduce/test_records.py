@@ -88,6 +88,7 @@ def test_other_settings_are_another_record(tmp_path: Path) -> None:
         ({"config": {"x": math.nan}}, "plain JSON"),
         ({"slug": "../elsewhere"}, "slug"),
         ({"dataset": ""}, "dataset"),
+        ({"started": time.perf_counter()}, "cannot have started at.*time.time()"),
     ],
 )
 def test_refused_and_nothing_written(tmp_path: Path, changes: dict, message: str) -> None:
