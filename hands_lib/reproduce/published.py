@@ -279,6 +279,7 @@ class Table(_Model):
     total: Decimal | None = None
     cells: list[Cell] = []
     checks: list[Check] = []
+    order: list[str] = Field(default=[], description="measured rows as they are shown; others follow by name")
 
     @model_validator(mode="before")
     @classmethod
@@ -428,6 +429,7 @@ class OwnTable(_Model):
 
     title: str
     note: str = ""
+    order: list[str] = Field(default=[], description="rows as they are shown; others follow by name")
 
 
 class OwnClaim(Claim):

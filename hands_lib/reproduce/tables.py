@@ -5,8 +5,9 @@ Which records count, and how claims are judged, stands in `verdicts.py`.
 
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
+from operator import add
 from pathlib import Path
 from statistics import median
 
@@ -47,7 +48,9 @@ class HtmlTable:
 
     def _repr_html_(self) -> str:
         def cells(texts: Sequence[str], opening: str) -> str:
-            return "".join(f"<{opening}>{html.escape(text)}</{opening[:2]}>" for text in texts)
+            # a line may break behind the underscores of a metric's name
+            shown = (html.escape(text).replace("_", "_<wbr>") for text in texts)
+            return "".join(f"<{opening}>{text}</{opening[:2]}>" for text in shown)
 
         head = cells(self.head, 'th scope="col"')
         lines = [cells(row[:1], 'th scope="row"') + cells(row[1:], "td") for row in self.rows]
@@ -104,6 +107,43 @@ class Page:
 # --- tables --------------------------------------------------------------------------------------------
 
 HEAD = ("row", "metric", "published", "measured", "runs")
+SMOKE, STALE = " (smoke)", " (stale)"
+SMOKE_NOTE = "smoke: a short run that shows that the chapter works; not a result"
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """One cell by the runs that may be averaged: all of one profile, data set and protocol."""
+
+    runs: str
+    seeds: int
+    number: str
+    unit: str
+    mark: str  # of a smoke or stale run
+
+
+def _measured(
+    row: str, metric: str, records: Sequence[RunRecord], sources: list[str], stale: Sequence[RunRecord]
+) -> list[_Measured]:
+    """What was measured in one cell, once for each data set and protocol, whose notes are added to `sources`.
+    What an earlier version of the method measured is shown only where the present one measured nothing, and a
+    smoke run only where there is no result."""
+    own = [r for r in records if r.variant == row and metric in r.metrics]
+    best = largest(own)
+    smoke = [] if best else [r for r in own if r.profile == "smoke"]
+    old = [] if best else largest([r for r in stale if r.variant == row and metric in r.metrics])
+    measured = []
+    for mark, found in (("", best), (STALE, old), (SMOKE, smoke)):
+        for (profile, dataset, version, protocol), group in groups(found).items():
+            source = f"{dataset} {version}; {protocol}"
+            if source not in sources:
+                sources.append(source)
+            units = {r.metrics[metric].unit for r in group}
+            unit = "" if units == {"1"} else " / ".join(sorted(units))
+            values = list(values_of(group, row, metric).values())
+            runs = f"{profile} [{sources.index(source) + 1}]"
+            measured.append(_Measured(runs, len(values), spread(values), unit, mark))
+    return measured
 
 
 def _measured_lines(
@@ -114,25 +154,89 @@ def _measured_lines(
     sources: list[str],
     stale: Sequence[RunRecord] = (),
 ) -> list[tuple[str, ...]]:
-    """Lines of one cell, one for each data set and protocol, whose notes are added to `sources`. What an
-    earlier version of the method measured is shown only where the present one measured nothing, and a smoke
-    run only where there is no result."""
-    own = [r for r in records if r.variant == row and metric in r.metrics]
-    best = largest(own)
-    smoke = [] if best else [r for r in own if r.profile == "smoke"]
-    old = [] if best else largest([r for r in stale if r.variant == row and metric in r.metrics])
+    """Lines of one cell, one for each data set and protocol."""
     lines = []
-    for mark, found in (("", best), (" (stale)", old), (" (smoke)", smoke)):
-        for (profile, dataset, version, protocol), group in groups(found).items():
-            source = f"{dataset} {version}; {protocol}"
-            if source not in sources:
-                sources.append(source)
-            units = {r.metrics[metric].unit for r in group}
-            unit = "" if units == {"1"} else " " + " / ".join(sorted(units))
-            number = spread(list(values_of(group, row, metric).values())) + unit + mark
-            runs = f"{profile}, n = {len({r.seed for r in group})} [{sources.index(source) + 1}]"
-            lines.append((row, metric, published, number, runs))
+    for m in _measured(row, metric, records, sources, stale):
+        unit = f" {m.unit}" if m.unit else ""
+        runs = m.runs.replace(" [", f", n = {m.seeds} [")
+        lines.append((row, metric, published, m.number + unit + m.mark, runs))
     return lines or [(row, metric, published, "not run", "")]
+
+
+MOST_COLUMNS = 8  # of metrics, side by side on a page
+
+
+def _measured_table(
+    caption: str,
+    records: Sequence[RunRecord],
+    stale: Sequence[RunRecord],
+    without: Container[tuple[str, str]],
+    order: Sequence[str],
+    notes: Sequence[str],
+) -> HtmlTable:
+    """Measured numbers, rows by metrics, `without` those that stand in another table: a line for every row
+    and its runs. Metrics stand below each other where they are too many or the rows too few, and each number
+    has a line of its own where most of such a table would be empty."""
+    both = [*records, *stale]
+    names = {r.variant for r in both}
+    rows = [*(name for name in order if name in names), *sorted(names - set(order))]
+    sources: list[str] = []
+    lines: dict[tuple[str, str], dict[str, _Measured]] = {}
+    for row in rows:
+        for metric in dict.fromkeys(metric for r in both for metric in r.metrics):
+            if (row, metric) not in without:
+                for m in _measured(row, metric, records, sources, stale):
+                    lines.setdefault((row, m.runs), {})[metric] = m
+    with_result = {row for (row, _), cells in lines.items() if any(m.mark != SMOKE for m in cells.values())}
+    lines = {
+        (row, runs): cells for (row, runs), cells in lines.items()
+        if row not in with_result or any(m.mark != SMOKE for m in cells.values())
+    }  # fmt: skip
+    everything = [(metric, m) for cells in lines.values() for metric, m in cells.items()]
+    metrics = [metric for metric in dict.fromkeys(metric for r in both for metric in r.metrics)]
+    metrics = [metric for metric in metrics if any(metric == name for name, _ in everything)]
+    units = {metric: {m.unit for name, m in everything if name == metric} for metric in metrics}
+    seeds = {line: max(m.seeds for m in cells.values()) for line, cells in lines.items()}
+    runs = {line: line[1].replace(" [", f", n = {seeds[line]} [") for line in lines}
+    alike = len(set(runs.values())) == 1
+
+    def text(line: tuple[str, str], metric: str, with_unit: bool) -> str:
+        m = lines[line].get(metric)
+        if m is None:
+            return "-"
+        unit = f" {m.unit}" if m.unit and with_unit else ""
+        fewer = f" (n = {m.seeds})" if m.seeds < seeds[line] else ""
+        return m.number + unit + m.mark + fewer
+
+    below = [f"[{i}] {source}" for i, source in enumerate(sources, 1)]
+    if alike:
+        below = [next(iter(runs.values())).removesuffix(" [1]") + ": " + sources[0]]
+    if any(m.mark == SMOKE for _, m in everything):
+        below.append(SMOKE_NOTE)
+    below += notes
+    tail = [[] if alike else [runs[line]] for line in lines]
+    last = [] if alike else ["runs"]
+
+    if 2 * len(everything) < len(lines) * len(metrics) or not lines:
+        body = [
+            [line[0], metric, text(line, metric, with_unit=True), *end]
+            for line, end in zip(lines, tail, strict=True)
+            for metric in lines[line]
+        ]
+        return HtmlTable(caption, ["row", "metric", "measured", *last], body, "not run", below)
+    heads = [
+        metric + "".join(f" [{unit}]" for unit in units[metric] if unit and len(units[metric]) == 1)
+        for metric in metrics
+    ]
+    grid = [[text(line, m, with_unit=len(units[m]) > 1) for m in metrics] for line in lines]
+    if len(metrics) > MOST_COLUMNS > len(lines) or len(metrics) > 2 * len(lines):
+        turned = [
+            [head, *cells]
+            for head, cells in zip([*heads, *last], zip(*map(add, grid, tail), strict=True), strict=True)
+        ]
+        return HtmlTable(caption, ["metric", *(row for row, _ in lines)], turned, notes=below)
+    body = [[row, *cells, *end] for (row, _), cells, end in zip(lines, grid, tail, strict=True)]
+    return HtmlTable(caption, ["row", *heads, *last], body, notes=below)
 
 
 def _cell_text(cell: Cell) -> str:
@@ -159,47 +263,39 @@ def compare_table(published: Published, name: str, evidence: Evidence) -> list[H
                 )
     how = "(mean ± standard deviation over n seeds)"
     known = {(cell.row, cell.metric): _cell_text(cell) for cell in cells}
-    measured = dict.fromkeys((r.variant, metric) for r in [*own, *stale] for metric in r.metrics)
-    more = {place: "-" for place in sorted(measured, key=lambda place: place[0]) if place not in known}
-
-    def lines(places: dict[tuple[str, str], str]) -> tuple[list[tuple[str, ...]], list[str]]:
-        sources: list[str] = []
-        found = [
-            line for (row, metric), printed in places.items()
-            for line in _measured_lines(row, metric, printed, own, sources, stale)
-        ]  # fmt: skip
-        notes = [f"[{i}] {source}" for i, source in enumerate(sources, 1)]
-        if any("(smoke)" in line[3] for line in found):
-            notes.append("smoke: a short run that shows that the chapter works; not a result")
-        return found, notes
-
     of_all = []
     if stale:
         of_all.append(f"stale: {len(stale)} runs by an earlier version of the method; they count for nothing")
     if other:
         of_all.append(f"{len(other)} runs with other settings than most are not counted")
-    found, notes = lines(more)
-    found = [(row, metric, *numbers) for row, metric, _, *numbers in found]
-    head = [word for word in HEAD if word != "published"]
-    if table is None:
-        title, note = own_title(published, name)
+    if not cells:
+        title, own_notes, order = own_title(published, name)
         caption = f"{title}: beyond the paper, measured {how}"
-        return [HtmlTable(caption, head, found, "not run", [*notes, *of_all, *note])]
-    beside, sources = lines(known)
+        return [_measured_table(caption, own, stale, known, order, [*of_all, *own_notes])]
+    sources: list[str] = []
+    beside = [
+        line for (row, metric), printed in known.items()
+        for line in _measured_lines(row, metric, printed, own, sources, stale)
+    ]  # fmt: skip
+    notes = [f"[{i}] {source}" for i, source in enumerate(sources, 1)]
+    if any(SMOKE in line[3] for line in beside):
+        notes.append(SMOKE_NOTE)
     caption = f"{table.title}: published and measured {how}"
-    notes_beside = [*sources, *of_all, *_published_notes(published, name)]
-    shown: list[HtmlTable | Section] = [HtmlTable(caption, HEAD, beside, notes=notes_beside)]
-    if found:
-        caption = f"{table.title}: measured beyond the printed numbers {how}"
-        beyond = HtmlTable(caption, head, found, notes=notes)
-        shown.append(Section(f"Beyond the printed numbers: {len(found)} lines", [beyond]))
+    notes += [*of_all, *_published_notes(published, name)]
+    shown: list[HtmlTable | Section] = [HtmlTable(caption, HEAD, beside, notes=notes)]
+    caption = f"{table.title}: measured beyond the printed numbers {how}"
+    order = table.order or list(dict.fromkeys(cell.row for cell in cells))
+    beyond = _measured_table(caption, own, stale, known, order, [])
+    if beyond.rows:
+        shown.append(Section("Measured beyond the printed numbers", [beyond]))
     return shown
 
 
-def own_title(published: Published, name: str) -> tuple[str, list[str]]:
-    """Title and notes of a table that the paper does not print; its name where nobody gave it a title."""
-    own = published.own_tables.get(name)
-    return (own.title, [own.note] if own.note else []) if own else (name, [])
+def own_title(published: Published, name: str) -> tuple[str, list[str], list[str]]:
+    """Title, notes and order of the rows of a table of which the paper prints no number; its name where
+    nobody gave it a title."""
+    own = published.own_tables.get(name) or published.tables.get(name)
+    return (own.title, [own.note] if own.note else [], own.order) if own else (name, [], [])
 
 
 def tables_beyond(published: Published, records: Sequence[RunRecord]) -> list[str]:
@@ -260,21 +356,26 @@ def claims_tables(published: Published, evidence: Evidence, table: str | None = 
     """The claims of a paper, whether they hold on its own printed numbers, and their verdicts; and apart from
     them the targets that this book sets itself. A table without any is left out."""
     words = {True: "holds", False: "does not hold", None: "not printed"}
-    tail = ("verdict", "effect and 95 % interval", "judged on")
 
-    def lines(claims: Sequence[Claim], own: bool) -> list[tuple[str, ...]]:
-        return [
-            (c.text, *(() if own else (c.where, words[holds_as_printed(c, published)])), *answer)
+    def of(title: str, head: Sequence[str], claims: Sequence[Claim], own: bool) -> HtmlTable:
+        answers = [
+            ((c.text, *(() if own else (c.where, words[holds_as_printed(c, published)]))), v)
             for c in claims
             for v in judge(c, evidence.counted, evidence.stale)
-            for answer in [(v.answer, v.effect, v.judged_on)]
             if table in (None, c.table)
         ]
+        # what verdicts are judged on is long and mostly the same for all of them
+        judged_on = list(dict.fromkeys(v.judged_on for _, v in answers if v.judged_on))
+        marks = {text: f"[{i}]" for i, text in enumerate(judged_on, 1)} | {"": ""}
+        alike = len(judged_on) < 2
+        rows = [(*said, v.answer, v.effect, *(() if alike else (marks[v.judged_on],))) for said, v in answers]
+        notes = [f"judged on {'' if alike else marks[text] + ' '}{text}" for text in judged_on]
+        head = (*head, "verdict", "effect and 95 % interval", *(() if alike else ("judged on",)))
+        return HtmlTable(title, head, rows, notes=notes)
 
-    head = ("claim", "place", "in print", *tail)
-    claims = HtmlTable("Claims and verdicts", head, lines(published.claims, own=False))
+    claims = of("Claims and verdicts", ("claim", "place", "in print"), published.claims, own=False)
     title = "Targets of this book, which are no claims of the paper, and verdicts"
-    targets = HtmlTable(title, ("target", *tail), lines(published.own_claims, own=True))
+    targets = of(title, ("target",), published.own_claims, own=True)
     return [found for found in (claims, targets) if found.rows]
 
 

@@ -106,15 +106,21 @@ def effect_size(differences: Sequence[float]) -> float | None:
     return float(np.mean(differences) / np.std(differences, ddof=1))
 
 
-def number(value: float) -> str:
-    """Three digits, or all of a whole number."""
-    return f"{value:,.0f}" if value == int(value) and abs(value) < 1e9 else f"{value:.3g}"
+def number(value: float, digits: int = 3) -> str:
+    """Three digits, or all of a whole number; thousands written out."""
+    if value == int(value) and abs(value) < 1e9:
+        return f"{value:,.0f}"
+    rounded = float(f"{value:.{digits}g}")
+    return f"{rounded:,.0f}" if 1000 <= abs(rounded) < 1e9 else f"{value:.{digits}g}"
 
 
 def spread(values: Sequence[float]) -> str:
     """Mean ± standard deviation over seeds; a single run has no spread."""
-    mean = number(float(np.mean(values)))
-    return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.2g}"
+    mean = float(np.mean(values))
+    if len(values) == 1:
+        return number(mean)
+    deviation = 0.0 if np.ptp(values) <= 1e-12 * abs(mean) else float(np.std(values, ddof=1))
+    return f"{number(mean)} ± {number(float(f'{deviation:.2g}'), 2)}"
 
 
 def _measured(values: Sequence[float], unit: str, differences: Sequence[float] | None = None) -> str:

@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -35,7 +36,7 @@ RUN = Run(
     dataset_version="1",
     config={"steps": 3},
 )
-REST = {"protocol": "mean", "metrics": {"error": (0.5, "mm")}, "started": 0.0}
+REST = {"protocol": "mean", "metrics": {"error": (0.5, "mm")}, "started": time.time()}
 
 
 def state(step: int = 7) -> dict:

@@ -1,6 +1,7 @@
 """Versions of methods: what changes them and what does not."""
 
 import hashlib
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -184,7 +185,7 @@ def test_a_chapter_records_what_it_declares(book: Path, package: Path, monkeypat
     write_header(book / "book" / "part" / "small.md", "{tables: [errors]}")
     monkeypatch.setenv(JOB, '{"chapter": "part/small"}')
     run = Run("small", "errors", "full", 0, "cpu", "line", "1")
-    measured = {"protocol": "mean", "metrics": {"error": (1, "mm")}, "started": 0.0, "root": book}
+    measured = {"protocol": "mean", "metrics": {"error": (1, "mm")}, "started": time.time(), "root": book}
     record_run(run, **measured)
     record_run(replace(run, slug="another", table="other"), **measured)
     with pytest.raises(ProjectError, match=r"not declared in the header of .*small\.md.* mean 'errors'"):

@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from hands_lib.reproduce.project import ProjectError
-from hands_lib.reproduce.published import Published, read_published
+from hands_lib.reproduce.published import Published, read_all_published, read_published
 from hands_lib.reproduce.records import read_records, record_run
 from hands_lib.reproduce.runs import Run
 from hands_lib.reproduce.tables import Section, claims_page, compare, results_page
-from hands_lib.reproduce.verdicts import Verdict, interval, judge
+from hands_lib.reproduce.verdicts import Verdict, interval, judge, spread
 
 PUBLISHED = {
     "slug": "system",
@@ -133,7 +133,8 @@ def test_what_the_paper_does_not_print_is_folded_away(root: Path) -> None:
     beside, beyond, *_ = compare("system", table="errors", root=root).tables
     assert "another" not in repr(beside)
     assert isinstance(beyond, Section)
-    assert "7 mm" in repr(beyond)
+    assert re.search(r"^row +error \[mm\]$", repr(beyond), re.M)
+    assert re.search(r"^another +7$", repr(beyond), re.M)
     assert "ours" not in repr(beyond)
 
 
@@ -229,8 +230,10 @@ def test_what_is_measured_beyond_the_paper(root: Path) -> None:
             metrics = {"points": (points + seed, "1"), "moved": (1.0, "mm")}
             record_run(run, protocol="mean", metrics=metrics, started=time.time(), root=root)
     text = repr(compare("system", "untangled", root=root))
-    assert re.search(r"^without +points +31 ± 1 +cpu, n = 3", text, re.M)
-    assert text.index("points") < text.index("moved")  # as the record has them
+    assert re.search(r"^row +points +moved \[mm\]$", text, re.M)  # as the record has them
+    assert re.search(r"^without +31 ± 1 +1 ± 0$", text, re.M)
+    assert "cpu, n = 3: world 1; mean" in text  # once for all rows
+    assert text.index("\nwith ") < text.index("\nwithout ")  # by name, where no order is given
     assert "Our <own> test." in text
     assert "Targets of this book, which are no claims of the paper" in text
     assert re.search(r"^Untangling helps\. +reproduced", text, re.M)
@@ -248,6 +251,97 @@ def test_what_is_measured_beyond_the_paper(root: Path) -> None:
     told = claims_page("system", root)
     assert "REPRODUCED      system: Untangling helps. (target of this book)" in told
     assert told.endswith("1 reproduced, 1 not run\ntargets of this book: 2 reproduced")
+
+
+def record_own(root: Path, row: str, metrics: dict, seeds: int = 3, **other: str) -> None:
+    about = {"profile": "cpu", "dataset": "world", "dataset_version": "1"} | other
+    for seed in range(seeds):
+        run = Run(slug="system", table="untangled", variant=row, seed=seed, **about)
+        record_run(run, protocol="mean", metrics=metrics, started=time.time(), root=root)
+
+
+def own_lines(root: Path) -> list[list[str]]:
+    """Head and lines of the table, its notes left out."""
+    (shown, *_) = compare("system", "untangled", root=root).tables
+    return [list(shown.head), *map(list, shown.rows)]
+
+
+def test_measured_rows_stand_in_the_order_that_the_file_gives(root: Path) -> None:
+    add_own(root)
+    path = root / "book" / "published" / "system.yml"
+    found = yaml.safe_load(path.read_text())
+    found["own_tables"]["untangled"]["order"] = ["without", "never recorded", "with"]
+    path.write_text(yaml.safe_dump(found))
+    for row in ("another", "with", "without"):
+        record_own(root, row, {"points": (1.0, "1")})
+    assert [line[0] for line in own_lines(root)] == ["row", "without", "with", "another"]
+
+
+def test_measured_rows_of_different_runs_say_so(root: Path) -> None:
+    """Runs are named for each row where they differ, a cell of fewer seeds says so, and units stand in the
+    cells where a column has several."""
+    record_own(root, "all", {"points": (2.0, "1"), "moved": (1.0, "mm")})
+    record_own(root, "fewer", {"points": (3.0, "1")})
+    record_own(
+        root, "fewer", {"points": (3.0, "1"), "moved": (1.0, "cm")}, seeds=2
+    )  # again, by the same names
+    record_own(root, "other", {"points": (4.0, "1")}, dataset="dome")
+    assert own_lines(root) == [
+        ["row", "points", "moved", "runs"],
+        ["all", "2 ± 0", "1 ± 0 mm", "cpu, n = 3 [1]"],
+        ["fewer", "3 ± 0", "1 ± 0 cm (n = 2)", "cpu, n = 3 [1]"],
+        ["other", "4 ± 0", "-", "cpu, n = 3 [2]"],
+    ]
+
+
+def test_few_rows_of_many_metrics_stand_side_by_side(root: Path) -> None:
+    metrics = {f"error_{n}": (float(n), "mm") for n in range(1, 6)}
+    for row in ("one", "two"):
+        record_own(root, row, metrics)
+    head, *lines = own_lines(root)
+    assert head == ["metric", "one", "two"]
+    assert lines == [[f"error_{n} [mm]", f"{n} ± 0", f"{n} ± 0"] for n in range(1, 6)]
+
+
+def test_a_table_that_would_be_mostly_empty_has_a_line_for_each_number(root: Path) -> None:
+    for n in range(4):
+        record_own(root, f"row {n}", {f"error_{n}": (float(n), "mm")})
+    head, *lines = own_lines(root)
+    assert head == ["row", "metric", "measured"]
+    assert lines == [[f"row {n}", f"error_{n}", f"{n} ± 0 mm"] for n in range(4)]
+
+
+def test_a_smoke_run_adds_no_line_to_a_measured_row(root: Path) -> None:
+    """What only a smoke run knows of a row is not shown beside its results."""
+    record_own(root, "ours", {"points": (2.0, "1")})
+    record_own(root, "ours", {"points": (9.0, "1"), "seconds": (1.0, "s")}, seeds=1, profile="smoke")
+    assert own_lines(root) == [["row", "points"], ["ours", "2 ± 0"]]
+    record_own(root, "only smoke", {"points": (9.0, "1")}, seeds=1, profile="smoke")
+    assert ["only smoke", "9 (smoke)", "smoke, n = 1 [1]"] in own_lines(root)
+
+
+def test_order_of_the_book_names_rows_that_were_recorded() -> None:
+    for published in read_all_published():
+        own = {(r.table, r.variant) for r in read_records(published.slug) if r.profile != "smoke"}
+        tables = {**published.tables, **published.own_tables}
+        named = {(name, row) for name, table in tables.items() for row in table.order}
+        assert named <= own
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([2.0], "2"),
+        ([1234567.0], "1,234,567"),  # a count keeps its digits
+        ([1234.5, 1834.5], "1,530 ± 420"),
+        ([0.1242, 0.1244], "0.124 ± 0.00014"),
+        ([2.9680001] * 2, "2.97 ± 0"),
+        ([0.1 + 0.2, 0.3, 0.3], "0.3 ± 0"),  # rounding of sums is no spread
+        ([1e12, 3e12], "2e+12 ± 1.4e+12"),
+    ],
+)
+def test_numbers_are_written_for_readers(values: list[float], text: str) -> None:
+    assert spread(values) == text
 
 
 def test_a_recorded_table_that_no_file_knows(root: Path) -> None:
@@ -337,8 +431,6 @@ def test_html_is_escaped_and_has_captions(root: Path) -> None:
 
 
 def test_numbers_of_the_book_are_readable() -> None:
-    from hands_lib.reproduce.published import read_all_published
-
     found = {p.slug: p for p in read_all_published()}
     cells = {(c.row, c.metric): c.text for c in found["intersections"].tables["fit error"].cells}
     assert cells["custom mesh", "fit_error_mean"] == "< 0.5"
