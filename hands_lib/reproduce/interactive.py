@@ -13,12 +13,13 @@ import sys
 import threading
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import yaml
 
 from hands_lib.reproduce.chapters import SMOKE, read_presets
-from hands_lib.reproduce.plan import chapters_of, duration, look_up, planned_runs, time_left
+from hands_lib.reproduce.plan import Planned, chapters_of, duration, look_up, planned_runs, time_left
 from hands_lib.reproduce.project import ProjectError, find_root
 from hands_lib.reproduce.runs import PROFILES
 from hands_lib.reproduce.tables import HtmlTable
@@ -49,18 +50,19 @@ def plan_table(
     done = sum(p.state == "recorded" for p in planned)
     left = time_left(planned)
     notes = [] if left is None or done == len(planned) else [f"what is missing takes about {duration(left)}"]
-    rows = [
-        (
-            *([p.run.chapter.stem] if len(chapters) > 1 else []),
-            p.run.variant or "-",
-            "-" if p.run.seed is None else str(p.run.seed),
-            "missing (earlier method)" if p.state == "stale" else p.state,
-            "" if p.seconds is None else "about " * (p.state != "recorded") + duration(p.seconds),
-        )
-        for p in planned
-    ]
+    lines: dict[tuple[str, ...], list[Planned]] = {}  # one for all seeds that are in the same state
+    for p in planned:
+        key = (p.run.chapter.stem, p.run.variant or "-", p.state)
+        lines.setdefault(key, []).append(p)
+    rows = []
+    for (stem, variant, state), alike in lines.items():
+        seeds = ", ".join(str(p.run.seed) for p in alike if p.run.seed is not None) or "-"
+        known = [p.seconds for p in alike if p.seconds is not None]
+        took = "" if not known else "about " * (state != "recorded") + duration(median(known))
+        words = "missing (earlier method)" if state == "stale" else state
+        rows.append((*([stem] if len(chapters) > 1 else []), variant, seeds, words, took))
     caption = f"{name}, profile {profile}: {done} of {len(planned)} runs recorded"
-    head = (*(["chapter"] if len(chapters) > 1 else []), "variant", "seed", "state", "time")
+    head = (*(["chapter"] if len(chapters) > 1 else []), "variant", "seeds", "state", "one takes")
     return HtmlTable(caption, head, rows, notes=[*notes, *(message for _, message in damaged)])
 
 

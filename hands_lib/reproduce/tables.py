@@ -48,8 +48,11 @@ class HtmlTable:
 
     def _repr_html_(self) -> str:
         def cells(texts: Sequence[str], opening: str) -> str:
-            # a line may break behind the underscores of a metric's name
-            shown = (html.escape(text).replace("_", "_<wbr>") for text in texts)
+            # a line may break behind the underscores of a metric's name, and not before or behind ±
+            shown = (
+                html.escape(t).replace("_", "_<wbr>").replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
+                for t in texts
+            )
             return "".join(f"<{opening}>{text}</{opening[:2]}>" for text in shown)
 
         head = cells(self.head, 'th scope="col"')
@@ -59,8 +62,9 @@ class HtmlTable:
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
         # tabindex: a wide table scrolls, and must do so from the keyboard too
         label = html.escape(self.caption, quote=True)
+        narrow = " hands-table-many" if len(self.head) > 5 else ""  # columns, in smaller type
         return (
-            f'<div class="hands-table" role="region" tabindex="0" aria-label="{label}"><table>'
+            f'<div class="hands-table{narrow}" role="region" tabindex="0" aria-label="{label}"><table>'
             f"<caption>{html.escape(self.caption)}</caption>"
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}</div>"
         )
@@ -369,7 +373,7 @@ def claims_tables(published: Published, evidence: Evidence, table: str | None = 
         marks = {text: f"[{i}]" for i, text in enumerate(judged_on, 1)} | {"": ""}
         alike = len(judged_on) < 2
         rows = [(*said, v.answer, v.effect, *(() if alike else (marks[v.judged_on],))) for said, v in answers]
-        notes = [f"judged on {'' if alike else marks[text] + ' '}{text}" for text in judged_on]
+        notes = [f"{'' if alike else marks[text] + ' '}judged on: {text}" for text in judged_on]
         head = (*head, "verdict", "effect and 95 % interval", *(() if alike else ("judged on",)))
         return HtmlTable(title, head, rows, notes=notes)
 

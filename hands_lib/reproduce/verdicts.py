@@ -107,11 +107,13 @@ def effect_size(differences: Sequence[float]) -> float | None:
 
 
 def number(value: float, digits: int = 3) -> str:
-    """Three digits, or all of a whole number; thousands written out."""
+    """Three digits, zeros at the end too, or all of a whole number; thousands written out."""
     if value == int(value) and abs(value) < 1e9:
         return f"{value:,.0f}"
     rounded = float(f"{value:.{digits}g}")
-    return f"{rounded:,.0f}" if 1000 <= abs(rounded) < 1e9 else f"{value:.{digits}g}"
+    if 10**digits <= abs(rounded) < 1e9:
+        return f"{rounded:,.0f}"
+    return f"{value:#.{digits}g}".removesuffix(".")
 
 
 def spread(values: Sequence[float]) -> str:
@@ -120,7 +122,7 @@ def spread(values: Sequence[float]) -> str:
     if len(values) == 1:
         return number(mean)
     deviation = 0.0 if np.ptp(values) <= 1e-12 * abs(mean) else float(np.std(values, ddof=1))
-    return f"{number(mean)} ± {number(float(f'{deviation:.2g}'), 2)}"
+    return f"{number(mean)} ± {number(deviation, 2)}"
 
 
 def _measured(values: Sequence[float], unit: str, differences: Sequence[float] | None = None) -> str:
@@ -130,7 +132,7 @@ def _measured(values: Sequence[float], unit: str, differences: Sequence[float] |
         low, high = interval(values)
         text += f" [{number(low)}, {number(high)}]"
     d = None if differences is None else effect_size(differences)
-    return text if d is None else f"{text}, d = {d:.2g}"
+    return text if d is None else f"{text}, d = {number(d, 2)}"
 
 
 def _unit(records: Sequence[RunRecord], metric: str) -> str:

@@ -115,7 +115,7 @@ def test_a_smoke_run_is_never_judged(root: Path) -> None:
     measure(root, "base", [9.0, 9.1, 9.2], profile="smoke")
     assert verdict(root, "better").answer == "not run"
     assert verdict(root, "below").answer == "not run"
-    assert "1.1 ± 0.1 mm (smoke)" in repr(compare("system", root=root))
+    assert "1.10 ± 0.10 mm (smoke)" in repr(compare("system", root=root))
     assert "not a result" in repr(compare("system", root=root))
 
 
@@ -123,7 +123,7 @@ def test_a_result_takes_the_place_of_a_smoke_run(root: Path) -> None:
     measure(root, "ours", [1.0], profile="smoke")
     measure(root, "ours", [4.0, 4.2], profile="cpu")
     text = repr(compare("system", root=root))
-    assert "4.1 ± 0.14 mm" in text
+    assert "4.10 ± 0.14 mm" in text
     assert "(smoke)" not in text
 
 
@@ -334,10 +334,12 @@ def test_order_of_the_book_names_rows_that_were_recorded() -> None:
         ([2.0], "2"),
         ([1234567.0], "1,234,567"),  # a count keeps its digits
         ([1234.5, 1834.5], "1,530 ± 420"),
+        ([28.04, 27.96, 28.0], "28 ± 0.040"),
+        ([119.4, 238.8], "179 ± 84"),
         ([0.1242, 0.1244], "0.124 ± 0.00014"),
         ([2.9680001] * 2, "2.97 ± 0"),
-        ([0.1 + 0.2, 0.3, 0.3], "0.3 ± 0"),  # rounding of sums is no spread
-        ([1e12, 3e12], "2e+12 ± 1.4e+12"),
+        ([0.1 + 0.2, 0.3, 0.3], "0.300 ± 0"),  # rounding of sums is no spread
+        ([1e12, 3e12], "2.00e+12 ± 1.4e+12"),
     ],
 )
 def test_numbers_are_written_for_readers(values: list[float], text: str) -> None:

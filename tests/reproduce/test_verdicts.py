@@ -69,7 +69,7 @@ def test_an_earlier_method_is_shown_and_judged_no_more(book: Path) -> None:
     assert all(path.is_file() for path in old)
     assert not set(old) & set(new)
     text = repr(compare("toy", root=book))
-    assert "0.5 ± 0 m" in text
+    assert "0.500 ± 0 m" in text
     assert "2 ± 1 m" not in text  # the present method has measured this row
     assert "5.17 ± 1.3 m (stale)" in text
 
@@ -98,7 +98,7 @@ def test_hands_claims_prints_verdict_effect_and_place(book: Path, monkeypatch, c
     text = capsys.readouterr().out
     assert "NOT REPRODUCED  toy: A slope helps. (Table 1)" in text
     # by hand: differences -3, -3.5, -5; mean -3.83, deviation 1.04, d = -3.68
-    assert "-3.83 ± 1 m lower [-5, -3], d = -3.7; line 1, cpu profile; mean" in text
+    assert "-3.83 ± 1.0 m lower [-5, -3], d = -3.7; line 1, cpu profile; mean" in text
     assert text.endswith("1 not reproduced\n")
     assert main(["claims", "toi"]) == 1
 
@@ -255,6 +255,13 @@ def test_plan_tells_what_is_missing_and_how_long_it_takes(book: Path, monkeypatc
     monkeypatch.delenv(JOB)
     assert main(["plan", "toy"]) == 0
     assert "4 runs, 3 recorded" in capsys.readouterr().out
+
+
+def test_seeds_in_the_same_state_share_a_line(book: Path) -> None:
+    from hands_lib.reproduce.interactive import plan_table
+
+    rows = plan_table("toy", "cpu", {"seeds": [0, 1, 2]}, book).rows
+    assert [row[:3] for row in rows] == [("base", "0, 1, 2", "missing"), ("full", "0, 1, 2", "missing")]
 
 
 def test_choose_runs_is_a_list_outside_and_widgets_inside_jupyterlab(book: Path, monkeypatch) -> None:

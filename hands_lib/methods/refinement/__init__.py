@@ -15,6 +15,7 @@ Chapter  book/refinement/method.md
     examples.py     pictures with their labels, and their mirror images
     training.py     the loop
     protocols.py    the same predictions under every protocol
+    recorded_network.py   a trained network from the record of its run
 
 Conventions of the whole room
 Units    metres and radians outside; inside the network lengths are divided by `hands.UNIT`
