@@ -48,10 +48,9 @@ class HtmlTable:
 
     def _repr_html_(self) -> str:
         def cells(texts: Sequence[str], opening: str) -> str:
-            # a line may break behind the underscores of a metric's name, and not before or behind ±
+            # a line may break behind the underscores of a metric's name and before ±, not behind it
             shown = (
-                html.escape(t).replace("_", "_<wbr>").replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
-                for t in texts
+                html.escape(t).replace("_", "_<wbr>").replace("± ", "±\N{NO-BREAK SPACE}") for t in texts
             )
             return "".join(f"<{opening}>{text}</{opening[:2]}>" for text in shown)
 
