@@ -7,7 +7,6 @@ import html
 import json
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
-from operator import add
 from pathlib import Path
 from statistics import median
 
@@ -61,9 +60,9 @@ class HtmlTable:
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
         # tabindex: a wide table scrolls, and must do so from the keyboard too
         label = html.escape(self.caption, quote=True)
-        narrow = " hands-table-many" if len(self.head) > 5 else ""  # columns, in smaller type
+        many = " hands-table-many" if len(self.head) > 5 else ""  # columns, in smaller type
         return (
-            f'<div class="hands-table{narrow}" role="region" tabindex="0" aria-label="{label}"><table>'
+            f'<div class="hands-table{many}" role="region" tabindex="0" aria-label="{label}"><table>'
             f"<caption>{html.escape(self.caption)}</caption>"
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}</div>"
         )
@@ -111,26 +110,30 @@ class Page:
 
 HEAD = ("row", "metric", "published", "measured", "runs")
 SMOKE, STALE = " (smoke)", " (stale)"
-SMOKE_NOTE = "smoke: a short run that shows that the chapter works; not a result"
+MOST_COLUMNS = 8  # of metrics, side by side on a page
 
 
 @dataclass(frozen=True)
 class _Measured:
     """One cell by the runs that may be averaged: all of one profile, data set and protocol."""
 
-    runs: str
+    profile: str
+    source: str  # data set and protocol
     seeds: int
     number: str
     unit: str
     mark: str  # of a smoke or stale run
 
+    def text(self, with_unit: bool = True) -> str:
+        return self.number + (f" {self.unit}" if self.unit and with_unit else "") + self.mark
+
 
 def _measured(
-    row: str, metric: str, records: Sequence[RunRecord], sources: list[str], stale: Sequence[RunRecord]
+    row: str, metric: str, records: Sequence[RunRecord], stale: Sequence[RunRecord]
 ) -> list[_Measured]:
-    """What was measured in one cell, once for each data set and protocol, whose notes are added to `sources`.
-    What an earlier version of the method measured is shown only where the present one measured nothing, and a
-    smoke run only where there is no result."""
+    """What was measured in one cell, once for each data set and protocol. What an earlier version of the
+    method measured is shown only where the present one measured nothing, and a smoke run only where there is
+    no result."""
     own = [r for r in records if r.variant == row and metric in r.metrics]
     best = largest(own)
     smoke = [] if best else [r for r in own if r.profile == "smoke"]
@@ -139,34 +142,25 @@ def _measured(
     for mark, found in (("", best), (STALE, old), (SMOKE, smoke)):
         for (profile, dataset, version, protocol), group in groups(found).items():
             source = f"{dataset} {version}; {protocol}"
-            if source not in sources:
-                sources.append(source)
             units = {r.metrics[metric].unit for r in group}
             unit = "" if units == {"1"} else " / ".join(sorted(units))
             values = list(values_of(group, row, metric).values())
-            runs = f"{profile} [{sources.index(source) + 1}]"
-            measured.append(_Measured(runs, len(values), spread(values), unit, mark))
+            measured.append(_Measured(profile, source, len(values), spread(values), unit, mark))
     return measured
 
 
-def _measured_lines(
-    row: str,
-    metric: str,
-    published: str,
-    records: Sequence[RunRecord],
-    sources: list[str],
-    stale: Sequence[RunRecord] = (),
-) -> list[tuple[str, ...]]:
-    """Lines of one cell, one for each data set and protocol."""
-    lines = []
-    for m in _measured(row, metric, records, sources, stale):
-        unit = f" {m.unit}" if m.unit else ""
-        runs = m.runs.replace(" [", f", n = {m.seeds} [")
-        lines.append((row, metric, published, m.number + unit + m.mark, runs))
-    return lines or [(row, metric, published, "not run", "")]
+def _runs(profile: str, seeds: int, source: str, sources: list[str]) -> str:
+    """`cpu, n = 3 [1]`: the number is that of the source, which is added to `sources` where it is new."""
+    if source not in sources:
+        sources.append(source)
+    return f"{profile}, n = {seeds} [{sources.index(source) + 1}]"
 
 
-MOST_COLUMNS = 8  # of metrics, side by side on a page
+def _notes_on_runs(sources: Sequence[str], measured: Sequence[_Measured]) -> list[str]:
+    notes = [f"[{i}] {source}" for i, source in enumerate(sources, 1)]
+    if any(m.mark == SMOKE for m in measured):
+        notes.append("smoke: a short run that shows that the chapter works; not a result")
+    return notes
 
 
 def _measured_table(
@@ -182,64 +176,65 @@ def _measured_table(
     has a line of its own where most of such a table would be empty."""
     both = [*records, *stale]
     names = {r.variant for r in both}
-    rows = [*(name for name in order if name in names), *sorted(names - set(order))]
-    sources: list[str] = []
-    lines: dict[tuple[str, str], dict[str, _Measured]] = {}
-    for row in rows:
-        for metric in dict.fromkeys(metric for r in both for metric in r.metrics):
-            if (row, metric) not in without:
-                for m in _measured(row, metric, records, sources, stale):
-                    lines.setdefault((row, m.runs), {})[metric] = m
-    with_result = {row for (row, _), cells in lines.items() if any(m.mark != SMOKE for m in cells.values())}
-    lines = {
-        (row, runs): cells for (row, runs), cells in lines.items()
-        if row not in with_result or any(m.mark != SMOKE for m in cells.values())
-    }  # fmt: skip
-    everything = [(metric, m) for cells in lines.values() for metric, m in cells.items()]
-    metrics = [metric for metric in dict.fromkeys(metric for r in both for metric in r.metrics)]
-    metrics = [metric for metric in metrics if any(metric == name for name, _ in everything)]
-    units = {metric: {m.unit for name, m in everything if name == metric} for metric in metrics}
-    seeds = {line: max(m.seeds for m in cells.values()) for line, cells in lines.items()}
-    runs = {line: line[1].replace(" [", f", n = {seeds[line]} [") for line in lines}
-    alike = len(set(runs.values())) == 1
+    metrics = list(dict.fromkeys(metric for r in both for metric in r.metrics))
+    lines: dict[tuple[str, str, str], dict[str, _Measured]] = {}  # row, profile and source -> metric -> cell
+    for row in [*(name for name in order if name in names), *sorted(names - set(order))]:
+        own = [
+            (metric, m) for metric in metrics if (row, metric) not in without
+            for m in _measured(row, metric, records, stale)
+        ]  # fmt: skip
+        has_result = any(not m.mark for _, m in own)
+        for metric, m in own:
+            if not (has_result and m.mark == SMOKE):  # a smoke run adds no line to a measured row
+                lines.setdefault((row, m.profile, m.source), {})[metric] = m
+    if not lines:
+        return HtmlTable(caption, [word for word in HEAD if word != "published"], [], "not run", notes)
 
-    def text(line: tuple[str, str], metric: str, with_unit: bool) -> str:
+    measured = [m for cells in lines.values() for m in cells.values()]
+    units: dict[str, set[str]] = {}
+    for cells in lines.values():
+        for metric, m in cells.items():
+            units.setdefault(metric, set()).add(m.unit)
+    metrics = [metric for metric in metrics if metric in units]
+    seeds = {line: max(m.seeds for m in cells.values()) for line, cells in lines.items()}
+    sources: list[str] = []
+    runs = {line: _runs(line[1], seeds[line], line[2], sources) for line in lines}
+    below = _notes_on_runs(sources, measured)
+    alike = len(set(runs.values())) == 1
+    if alike:  # said once, below
+        (_, profile, source), n = next(iter(seeds.items()))
+        below[0] = f"{profile}, n = {n}: {source}"
+    below += notes
+    last = [] if alike else ["runs"]
+
+    def text(line: tuple[str, str, str], metric: str, with_unit: bool) -> str:
         m = lines[line].get(metric)
         if m is None:
             return "-"
-        unit = f" {m.unit}" if m.unit and with_unit else ""
-        fewer = f" (n = {m.seeds})" if m.seeds < seeds[line] else ""
-        return m.number + unit + m.mark + fewer
+        return m.text(with_unit) + (f" (n = {m.seeds})" if m.seeds < seeds[line] else "")
 
-    below = [f"[{i}] {source}" for i, source in enumerate(sources, 1)]
-    if alike:
-        below = [next(iter(runs.values())).removesuffix(" [1]") + ": " + sources[0]]
-    if any(m.mark == SMOKE for _, m in everything):
-        below.append(SMOKE_NOTE)
-    below += notes
-    tail = [[] if alike else [runs[line]] for line in lines]
-    last = [] if alike else ["runs"]
-
-    if 2 * len(everything) < len(lines) * len(metrics) or not lines:
+    if 2 * len(measured) < len(lines) * len(metrics):
         body = [
-            [line[0], metric, text(line, metric, with_unit=True), *end]
-            for line, end in zip(lines, tail, strict=True)
-            for metric in lines[line]
+            [line[0], metric, text(line, metric, with_unit=True), *([] if alike else [runs[line]])]
+            for line, cells in lines.items()
+            for metric in cells
         ]
-        return HtmlTable(caption, ["row", "metric", "measured", *last], body, "not run", below)
+        return HtmlTable(caption, ["row", "metric", "measured", *last], body, notes=below)
     heads = [
         metric + "".join(f" [{unit}]" for unit in units[metric] if unit and len(units[metric]) == 1)
         for metric in metrics
     ]
-    grid = [[text(line, m, with_unit=len(units[m]) > 1) for m in metrics] for line in lines]
+    heads += last
+    grid = [
+        [*(text(line, m, with_unit=len(units[m]) > 1) for m in metrics), *([] if alike else [runs[line]])]
+        for line in lines
+    ]
+    rows = [row for row, *_ in lines]
     if len(metrics) > MOST_COLUMNS > len(lines) or len(metrics) > 2 * len(lines):
-        turned = [
-            [head, *cells]
-            for head, cells in zip([*heads, *last], zip(*map(add, grid, tail), strict=True), strict=True)
-        ]
-        return HtmlTable(caption, ["metric", *(row for row, _ in lines)], turned, notes=below)
-    body = [[row, *cells, *end] for (row, _), cells, end in zip(lines, grid, tail, strict=True)]
-    return HtmlTable(caption, ["row", *heads, *last], body, notes=below)
+        turned = [[head, *column] for head, *column in zip(heads, *grid, strict=True)]
+        return HtmlTable(caption, ["metric", *rows], turned, notes=below)
+    body = [[row, *cells] for row, cells in zip(rows, grid, strict=True)]
+    return HtmlTable(caption, ["row", *heads], body, notes=below)
 
 
 def _cell_text(cell: Cell) -> str:
@@ -276,13 +271,14 @@ def compare_table(published: Published, name: str, evidence: Evidence) -> list[H
         caption = f"{title}: beyond the paper, measured {how}"
         return [_measured_table(caption, own, stale, known, order, [*of_all, *own_notes])]
     sources: list[str] = []
-    beside = [
-        line for (row, metric), printed in known.items()
-        for line in _measured_lines(row, metric, printed, own, sources, stale)
-    ]  # fmt: skip
-    notes = [f"[{i}] {source}" for i, source in enumerate(sources, 1)]
-    if any(SMOKE in line[3] for line in beside):
-        notes.append(SMOKE_NOTE)
+    beside, measured = [], []
+    for (row, metric), printed in known.items():
+        found = _measured(row, metric, own, stale)
+        measured += found
+        beside += [
+            (row, metric, printed, m.text(), _runs(m.profile, m.seeds, m.source, sources)) for m in found
+        ] or [(row, metric, printed, "not run", "")]
+    notes = _notes_on_runs(sources, measured)
     caption = f"{table.title}: published and measured {how}"
     notes += [*of_all, *_published_notes(published, name)]
     shown: list[HtmlTable | Section] = [HtmlTable(caption, HEAD, beside, notes=notes)]

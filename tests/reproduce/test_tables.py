@@ -282,9 +282,8 @@ def test_measured_rows_of_different_runs_say_so(root: Path) -> None:
     cells where a column has several."""
     record_own(root, "all", {"points": (2.0, "1"), "moved": (1.0, "mm")})
     record_own(root, "fewer", {"points": (3.0, "1")})
-    record_own(
-        root, "fewer", {"points": (3.0, "1"), "moved": (1.0, "cm")}, seeds=2
-    )  # again, by the same names
+    again = {"points": (3.0, "1"), "moved": (1.0, "cm")}  # by the same names, for two of the seeds
+    record_own(root, "fewer", again, seeds=2)
     record_own(root, "other", {"points": (4.0, "1")}, dataset="dome")
     assert own_lines(root) == [
         ["row", "points", "moved", "runs"],
@@ -318,6 +317,16 @@ def test_a_smoke_run_adds_no_line_to_a_measured_row(root: Path) -> None:
     assert own_lines(root) == [["row", "points"], ["ours", "2 ± 0"]]
     record_own(root, "only smoke", {"points": (9.0, "1")}, seeds=1, profile="smoke")
     assert ["only smoke", "9 (smoke)", "smoke, n = 1 [1]"] in own_lines(root)
+
+
+def test_notes_are_those_of_the_lines_that_are_shown(root: Path) -> None:
+    """A smoke run that is left out leaves no note behind, and no gap in the numbers of the others."""
+    record_own(root, "first", {"points": (2.0, "1")})
+    record_own(root, "first", {"seconds": (1.0, "s")}, seeds=1, profile="smoke", dataset="dome")
+    record_own(root, "second", {"points": (2.0, "1")}, dataset="field")
+    (shown, *_) = compare("system", "untangled", root=root).tables
+    assert [row[-1] for row in shown.rows] == ["cpu, n = 3 [1]", "cpu, n = 3 [2]"]
+    assert list(shown.notes) == ["[1] world 1; mean", "[2] field 1; mean"]
 
 
 def test_order_of_the_book_names_rows_that_were_recorded() -> None:

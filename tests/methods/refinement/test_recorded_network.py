@@ -35,9 +35,8 @@ def test_the_same_network_comes_back() -> None:
 
 
 def test_half_precision_becomes_single() -> None:
-    halved = {
-        k: v.half() if v.is_floating_point() else v for k, v in trained().state_dict().items()
-    }  # fmt: skip
+    state = trained().state_dict()
+    halved = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
     found = recorded_network(config_of(), halved)
     for name, value in found.state_dict().items():
         assert torch.equal(value, halved[name].to(value.dtype)), name
