@@ -65,6 +65,15 @@ def commands(name: str) -> list[list[str]]:
     raise ValueError(name)
 
 
+def copy_store(target: Path) -> None:
+    """Results, jobs that are not collected and weights, as $HANDS_RESULTS has them."""
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(ROOT / "book" / "results", target)
+    for name in ("done", "weights"):
+        if (ROOT / "runs" / name).is_dir():
+            shutil.copytree(ROOT / "runs" / name, target / "runs" / name)
+
+
 def count(name: str, good: bool) -> tuple[int, int]:
     """(passed, failed) of a part: of its pytest report if it has one, else of the part as a whole."""
     report = REPORTS / f"{name}.xml"
@@ -95,10 +104,8 @@ def main(chosen: list[str]) -> int:
             results[name] = (False, 0.0)
             continue
         extra = {}
-        if name == "repeat":  # it works on a copy of the records, so that those of the book stay as they are
-            shutil.rmtree(REPORTS / "results", ignore_errors=True)
-            if (ROOT / "book" / "results").is_dir():
-                shutil.copytree(ROOT / "book" / "results", REPORTS / "results")
+        if name == "repeat":  # it works on a copy of the store, so that that of the book stays as it is
+            copy_store(REPORTS / "results")
             extra = {"HANDS_RESULTS": str(REPORTS / "results")}
         if name == "pages" and "book" in results:
             extra = {"HANDS_BOOK_IS_BUILT": "1"}

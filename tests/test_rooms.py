@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hands_lib.reproduce.chapters import Chapter, list_chapters, parameter_names, read_notebook
+from hands_lib.reproduce.chapters import Chapter, list_chapters, parameter_values
 from hands_lib.reproduce.published import read_all_published
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,7 +33,7 @@ def missing_rooms(root: Path, chapters: list[Chapter]) -> list[str]:
     presets = {path.stem for path in (root / "book" / "presets").glob("*.yml")}
     for slug in sorted(methods(root)):
         own = [chapter for chapter in chapters if chapter.slug == slug]
-        training = [c.stem for c in own if "variants" in parameter_names(read_notebook(c, root))]
+        training = [c.stem for c in own if "variants" in parameter_values(c)]
         tests = root / "tests" / "methods"
         rooms = {
             "a name among the systems": slug in SYSTEMS,

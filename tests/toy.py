@@ -5,6 +5,7 @@ seeded by its number and saved, so that a resumed run must end in the very bits 
 parameter `trouble` makes a variant misbehave.
 """
 
+import subprocess
 from pathlib import Path
 
 import yaml
@@ -41,8 +42,10 @@ import time
 import torch
 
 from hands_lib.reproduce import (
-    Run, checkpoint_path, find_record, load_checkpoint, record_run, save_checkpoint
+    Job, chapter_parameters, checkpoint_path, find_job, load_checkpoint, record_job, save_checkpoint
 )
+
+PARAMETERS = chapter_parameters("toy", globals())
 ```
 
 ```{code-cell} ipython3
@@ -60,14 +63,11 @@ def step_of(weights, variant, seed, number):
 ```{code-cell} ipython3
 for variant in variants:
     for seed in seeds:
-        run = Run(
-            slug="toy", table="errors", variant=variant, seed=seed, profile=profile,
-            dataset="line", dataset_version="1", config={"steps": steps},
-        )
-        if find_record(run):
+        job = Job("toy", "toy", variant, seed, profile, dataset="line", parameters=PARAMETERS)
+        if find_job(job):
             continue
         started = time.time()
-        checkpoint = checkpoint_path(run)
+        checkpoint = checkpoint_path(job)
         state = load_checkpoint(checkpoint) or {"step": 0, "weights": torch.zeros(2, dtype=torch.float64)}
         print(f"{variant}, seed {seed}: from step {state['step']}")
         while state["step"] < steps:
@@ -82,8 +82,8 @@ for variant in variants:
         error = float("nan") if trouble.get(variant) == "nan" else error
         if trouble.get(variant) == "clock":
             time.time = lambda now=time.time: now() - 10**9
-        record_run(
-            run, protocol="mean over 100 points", metrics={"error": (error, "m")}, steps=steps,
+        record_job(
+            job, {"errors": {variant: {"error": error}}}, protocol="mean over 100 points", steps=steps,
             started=started, weights={"line": state["weights"]},
         )
 ```
@@ -92,6 +92,7 @@ for variant in variants:
 PUBLISHED = {
     "slug": "toy",
     "source": "toy",
+    "metrics": {"error": {"unit": "m", "better": "lower"}},
     "tables": {
         "errors": {
             "title": "Errors",
@@ -137,4 +138,16 @@ def write_toy_book(root: Path, **cpu: object) -> Path:
     (root / "_toc.yml").write_text(
         "format: jb-book\nroot: book/index\nparts:\n  - chapters:\n    - file: book/part/toy.md\n"
     )
+    (root / ".gitignore").write_text("runs/\n_build/\n")
+    subprocess.run(["git", "init", "-q", root], check=True)
+    commit(root)
     return root
+
+
+def commit(root: Path) -> str:
+    """Commit all that a book has, as results need it; returns the commit."""
+    git = ["git", "-C", str(root), "-c", "user.name=toy", "-c", "user.email=toy@localhost"]
+    subprocess.run([*git, "add", "--all"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "toy"], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
+    return head.stdout.strip()

@@ -7,7 +7,7 @@ All contenders of a question run in turn in one process, from the same torch ten
 search structure anew in every call, as meshes that move require. One sample is the mean over the calls that
 fit into 30 ms; the tables give medians over the rounds and ratios to this library. Peers that are not
 installed are left out and named. Tables are printed, and everything is written to
-_build/benchmarks/geometry.json; `--record` also leaves run records of the times for the book's tables.
+_build/benchmarks/geometry.json; `--record` also leaves a job with the times for the book's tables.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from hands_lib.geometry.raster import rasterize
 from hands_lib.geometry.rotations import random_rotations
 from hands_lib.hand.kinematics import forward_kinematics, random_pose
 from hands_lib.hand.surface import hand_surface, mirror_mesh
-from hands_lib.reproduce import Run, record_run
+from hands_lib.reproduce import Job, record_job
 from hands_lib.structures import Camera, Mesh
 
 OURS = "hands_lib"
@@ -181,10 +181,14 @@ def distance_contenders(points: torch.Tensor, mesh: Mesh) -> dict[str, Callable]
 
 
 def race(
-    title: str, contenders: dict[str, Callable], rounds: int, weights: dict[str, float] | None = None
+    table: str,
+    row: str,
+    contenders: dict[str, Callable],
+    rounds: int,
+    weights: dict[str, float] | None = None,
 ) -> dict:
-    """Medians in ms. `weights`: what a contender's time is multiplied by, where it answers for fewer
-    points."""
+    """Medians in ms, for a row of a table of book/published/geometry.yml. `weights`: what a contender's time
+    is multiplied by, where it answers for fewer points."""
     samples = {name: [] for name in contenders}
     calls = {}
     for name, call in contenders.items():
@@ -201,15 +205,17 @@ def race(
                 (time.perf_counter() - start) / calls[name] * 1e3 * (weights or {}).get(name, 1)
             )
     ours = statistics.median(samples[OURS])
-    print(f"\n### {title}\n\n| contender | median ms | fastest ms | ratio of medians | ratio of fastest |")
-    print("|---|---|---|---|---|")
-    table = {}
+    print(f"\n### {table}, {row}\n")
+    print(
+        "| contender | median ms | fastest ms | ratio of medians | ratio of fastest |\n|---|---|---|---|---|"
+    )
+    times = {}
     for name, values in sorted(samples.items(), key=lambda item: statistics.median(item[1])):
         median, least = statistics.median(values), min(values)
         ratio, least_ratio = median / ours, least / min(samples[OURS])
-        table[name] = {"median_ms": median, "min_ms": least, "ratio": ratio, "min_ratio": least_ratio}
+        times[name] = {"median_ms": median, "min_ms": least, "ratio": ratio, "min_ratio": least_ratio}
         print(f"| {name} | {median:.3g} | {least:.3g} | {ratio:.2f} | {least_ratio:.2f} |")
-    return {"title": title, "rounds": rounds, "times": table}
+    return {"table": table, "row": row, "rounds": rounds, "times": times}
 
 
 def race_distance(rounds: int) -> list[dict]:
@@ -221,8 +227,8 @@ def race_distance(rounds: int) -> list[dict]:
         contenders["trimesh (from 500 points)"] = lambda mesh=mesh, few=points[:500]: trimesh_distance(
             few, mesh
         )
-        title = f"Signed distance and closest face, 100,000 points, {len(mesh.faces)} faces"
-        results.append(race(title, contenders, rounds, {"trimesh (from 500 points)": 200}))
+        table, row = "signed distance and closest face", f"100,000 points, {len(mesh.faces)} faces"
+        results.append(race(table, row, contenders, rounds, {"trimesh (from 500 points)": 200}))
     pair = soup(*(first(hand) for hand in hands(1, seed=5)))
     points = cloud(100_000, pair)
     winding = igl.winding_number(*arrays(pair), points.double().numpy())
@@ -239,7 +245,7 @@ def race_distance(rounds: int) -> list[dict]:
         )
         accuracy[name] = {"max_error_m": float(error), "wrong_signs": wrong}
         print(f"| {name} | {error:.1e} | {wrong} |")
-    return [*results, {"title": "accuracy on two overlapping hands", "accuracy": accuracy}]
+    return [*results, {"table": "accuracy on two overlapping hands", "accuracy": accuracy}]
 
 
 def race_pairs(rounds: int) -> list[dict]:
@@ -261,8 +267,8 @@ def race_pairs(rounds: int) -> list[dict]:
         if wp:
             contenders["Warp, winding number (1 thread)"] = one_by_one(warp_distance)
         num_points, num_faces = left.vertices.shape[1], len(right.faces)
-        title = f"Signed distance, 64 different pairs, {num_points} vertices against {num_faces} faces"
-        results.append(race(title, contenders, rounds))
+        row = f"64 pairs, {num_points} vertices against {num_faces} faces"
+        results.append(race("signed distance of pairs", row, contenders, rounds))
     return results
 
 
@@ -286,11 +292,10 @@ def race_grid(rounds: int) -> list[dict]:
         contenders["trimesh contains (embreex)"] = lambda: trimesh.Trimesh(
             mesh.vertices.numpy(), mesh.faces.numpy(), process=False
         ).contains(points.numpy())
-    results = [race("Inside or not, 125,000 points of a grid, 610 faces", contenders, rounds)]
+    results = [race("inside or not", "125,000 grid points, 610 faces", contenders, rounds)]
     thousand = hands(1000)[0]
-    results.append(
-        race("The same for 1,000 different hands", {OURS: lambda: grid_occupancy(thousand)}, rounds)
-    )
+    alone = {OURS: lambda: grid_occupancy(thousand)}
+    results.append(race("many different hands", "1,000 hands", alone, rounds))
     turned = thousand.vertices[:40] @ random_rotations(40, torch.Generator().manual_seed(0)).mT
     right = Mesh(turned, thousand.faces)
     occupied, wrong = grid_occupancy(right), 0
@@ -302,7 +307,7 @@ def race_grid(rounds: int) -> list[dict]:
     print(
         f"\n{wrong} of 5,000,000 grid points off the surface differ from the exact winding number (40 hands)."
     )
-    return [*results, {"title": "grid against the exact winding number", "wrong": wrong, "points": 5_000_000}]
+    return [*results, {"table": "grid against the exact winding number", "wrong": wrong, "points": 5_000_000}]
 
 
 def race_raster(rounds: int) -> list[dict]:
@@ -352,8 +357,8 @@ def race_raster(rounds: int) -> list[dict]:
                             wp.launch(warp_rays, dim=len(rays), inputs=inputs, device="cpu")
 
                     contenders["Warp rays (1 thread)"] = warp_images
-                title = f"Rasterising two hands, {len(eight.faces)} faces, {size} px, batch {num}"
-                result = race(title, contenders, rounds)
+                row = f"{len(eight.faces)} faces, {size} px, batch {num}"
+                result = race("rasterising two hands", row, contenders, rounds)
                 seen = rasterize(meshes, camera)
                 in_torch = rasterize(meshes, camera, backend="torch")
                 result["pixels_unlike_torch"] = int((seen.face != in_torch.face).sum())
@@ -367,28 +372,33 @@ def race_raster(rounds: int) -> list[dict]:
     return results
 
 
-def record(results: list[dict], rounds: int, started: float) -> None:
-    """One record a question: the median of every contender, and how busy the machine was."""
+def record(results: list[dict], options: argparse.Namespace, started: float) -> None:
+    """One job with a row for each question: the median of every contender, and how busy the machine was."""
+    load, tables = {"load average": os.getloadavg()[0]}, {}
     for result in results:
         if "times" in result:
-            times = {name: (row["median_ms"], "ms") for name, row in result["times"].items()}
-            run = Run(
-                slug="geometry",
-                table=result["title"],
-                variant="contenders in turn",
-                seed=0,
-                profile="cpu",
-                dataset="random hands",
-                dataset_version="1",
-                config={"rounds": rounds, "threads": torch.get_num_threads()},
-            )
-            record_run(
-                run,
-                protocol=f"median of {rounds} rounds, search structures built anew in every call",
-                metrics=times | {"load average": (os.getloadavg()[0], "1")},
-                started=started,
-                device="cpu",
-            )
+            medians = {name: times["median_ms"] for name, times in result["times"].items()}
+            tables.setdefault(result["table"], {})[result["row"]] = medians | load
+    job = Job(
+        "geometry",
+        "peers",
+        "geometry",
+        seed=0,
+        profile="cpu",
+        dataset="random hands",
+        parameters={
+            "rounds": options.rounds,
+            "only": sorted(options.only),
+            "threads": torch.get_num_threads(),
+        },
+    )
+    record_job(
+        job,
+        tables,
+        protocol=f"median of {options.rounds} rounds, search structures built anew in every call",
+        started=started,
+        device="cpu",
+    )
 
 
 def main() -> None:
@@ -398,7 +408,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", nargs="+", choices=races, default=list(races))
-    parser.add_argument("--record", action="store_true", help="leave run records in book/results/geometry")
+    parser.add_argument("--record", action="store_true", help="record it as a job of the book")
     options = parser.parse_args()
     started = time.time()
     print(f"{torch.get_num_threads()} threads; load of the machine {os.getloadavg()[0]:.1f} at the start")
@@ -408,7 +418,7 @@ def main() -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=1))
     if options.record:
-        record(results, options.rounds, started)
+        record(results, options, started)
     print(f"\nwritten to {path}; load of the machine {os.getloadavg()[0]:.1f} at the end")
 
 

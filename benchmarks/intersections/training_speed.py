@@ -11,7 +11,7 @@ the estimates before the losses see it, by a constant: the same graph and the sa
 
 Contenders: six variants with everything on; the same without prefilter and screening, as Table IV was made
 ("every point", taken through the network in parts on the CPU, where all at once needs gigabytes); and, named
-so, with the frozen network's products in bfloat16. `--record` leaves the records of the book's Table IV.
+so, with the frozen network's products in bfloat16. `--record` records Table IV, a job for each seed.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from hands_lib.methods.intersections.loss import (
 )
 from hands_lib.methods.intersections.occupancy import PAPER, OccupancyNetwork, OccupancySettings
 from hands_lib.methods.intersections.points import NUM_POINTS
-from hands_lib.reproduce import Run, latest_record, load_weights, record_run
+from hands_lib.reproduce import Job, load_weights, record_job, trained
 from hands_lib.worlds.estimates import perturb
 from hands_lib.worlds.identities import sample_identities
 from hands_lib.worlds.interactions import pair_joints, sample_pairs
@@ -166,7 +166,7 @@ def occupancy_network(name: str, device: str) -> tuple[OccupancyNetwork, str]:
             "nothing out"
         )
     if name == "recorded":
-        found = latest_record("intersections", "occupancy network", "validation, palm frame", seed=0)
+        found = trained("intersections", "occupancy", "validation, palm frame")
         weights, settings = load_weights(found), found.config["network"]
     else:
         weights, settings = load_file(name), json.loads(Path(name).with_suffix(".json").read_text())
@@ -251,34 +251,40 @@ def record(rows: dict[str, dict[str, float]], seed: int, options, words: str, st
         f"{threads}"
     )
     speed = {name: row["steps_per_s"] for name, row in rows.items()}
-    table: dict[str, dict[str, tuple[float, str]]] = {NO_LOSS: {"dense": (speed[NO_LOSS], "steps/s")}}
+    table = {NO_LOSS: {"dense": speed[NO_LOSS]}}
     for side in SIDES:
         for kind in ("", ", bfloat16", ", every point"):
             found = {p: f"{p}, {side}{kind}" for p in POINT_SETS if f"{p}, {side}{kind}" in speed}
             if found:
-                table[side + kind] = {p: (speed[name], "steps/s") for p, name in found.items()} | {
-                    f"{p}, ratio": (rows[name]["ratio"], "1") for p, name in found.items()
+                table[side + kind] = {p: speed[name] for p, name in found.items()} | {
+                    f"{p}, ratio": rows[name]["ratio"] for p, name in found.items()
                 }
     single, both = speed["sparse, single"], speed["mesh, both"]
-    table["sparse single against mesh both"] = {"speed_ratio": (single / both, "1")}
+    table["sparse single against mesh both"] = {"speed_ratio": single / both}
     slower = 100 * (1 - rows["sparse, single"]["ratio"])
-    table["sparse single against no intersection loss"] = {"slower": (slower, "%")}
+    table["sparse single against no intersection loss"] = {"slower": slower}
     # "around 50 % of computational time": read as the loss's share of a step, mean over the point sets
     shares = [1 - rows[f"{point_set}, both"]["ratio"] for point_set in POINT_SETS]
-    table["testing both hands"] = {"share_of_time": (100 * statistics.mean(shares), "%")}
-    for variant, metrics in table.items():
-        run = Run(
-            slug="intersections",
-            table="training speed",
-            variant=variant,
-            seed=seed,
-            profile="cpu" if options.device == "cpu" else "gpu",
-            dataset="world pairs",
-            dataset_version="1",
-            config={"rounds": options.rounds, "network": words, "threads": torch.get_num_threads()},
-        )
-        load = {"load average": (os.getloadavg()[0], "1")}
-        record_run(run, protocol=protocol, metrics=metrics | load, started=started)
+    table["testing both hands"] = {"share_of_time": 100 * statistics.mean(shares)}
+    job = Job(
+        "intersections",
+        "training_speed",
+        "training speed",
+        seed,
+        profile="cpu" if options.device == "cpu" else "gpu",
+        dataset="world pairs",
+        parameters={
+            "rounds": options.rounds,
+            "every_point_rounds": 0 if options.without_every_point else options.every_point_rounds,
+            "bfloat16": not options.without_bfloat16,
+            "batches": options.batches,
+            "network": words,
+            "threads": torch.get_num_threads(),
+        },
+    )
+    load = {"load average": os.getloadavg()[0]}
+    found = {row: columns | load for row, columns in table.items()}
+    record_job(job, {"training speed": found}, protocol=protocol, started=started)
 
 
 def main() -> None:
@@ -293,7 +299,7 @@ def main() -> None:
     parser.add_argument("--without-every-point", action="store_true")
     parser.add_argument("--without-bfloat16", action="store_true")
     parser.add_argument("--every-point-rounds", type=int, default=3)
-    parser.add_argument("--record", action="store_true", help="leave run records of Table IV")
+    parser.add_argument("--record", action="store_true", help="record Table IV, a job for each seed")
     options = parser.parse_args()
     occupancy, words = occupancy_network(options.network, options.device)
     size = parameter_count(UpliftNetwork()) / 1e6

@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--record", action="store_true", help="write run records below book/results")
+    parser.add_argument("--record", action="store_true", help="record it as a job of the book")
     args = parser.parse_args()
     started, found = time.time(), {}
     torch.set_num_threads(args.threads)
@@ -78,13 +78,13 @@ def main() -> None:
             found.setdefault(name, {})[f"batch_{batch}"] = speed
     if args.record:
         record_speeds(
+            "inference",
             "inference speed",
             found,
-            "pictures/s",
             device=args.device,
             dataset="random pictures",
             protocol=f"median of interleaved calls, {args.threads} threads, pictures of {size} pixels",
-            config={"rounds": args.rounds, "threads": args.threads, "picture": size},
+            parameters={"rounds": args.rounds, "batch": args.batch, "threads": args.threads, "picture": size},
             seed=args.seed,
             started=started,
         )

@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs="+", default=[16, 32])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--record", action="store_true", help="write run records below book/results")
+    parser.add_argument("--record", action="store_true", help="record it as a job of the book")
     args = parser.parse_args()
     started, found = time.time(), {}
     what = "of processor time" if args.device == "cpu" else "of time"
@@ -141,13 +141,18 @@ def main() -> None:
                     found.setdefault(f"{question}: {name}", {})[column] = value
     if args.record:
         record_speeds(
+            "projecting",
             "projecting speed",
             found,
-            "ms",
             device=args.device,
             dataset="random joints and features",
             protocol="median of interleaved calls, " + ("processor time" if args.device == "cpu" else "time"),
-            config={"rounds": args.rounds, "threads": torch.get_num_threads()},
+            parameters={
+                "rounds": args.rounds,
+                "batch": args.batch,
+                "size": args.size,
+                "threads": torch.get_num_threads(),
+            },
             seed=args.seed,
             started=started,
         )

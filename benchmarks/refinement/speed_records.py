@@ -1,42 +1,39 @@
-"""How the measurements of this folder reach the book: one run record for each contender."""
+"""How the measurements of this folder reach the book: one job with a row for each contender."""
 
 import os
 from typing import Any
 
-from hands_lib.reproduce import Run, record_run
+from hands_lib.reproduce import Job, record_job
 
 
 def record_speeds(
+    script: str,
     table: str,
     found: dict[str, dict[str, float]],
-    unit: str,
     *,
     device: str,
     dataset: str,
     protocol: str,
-    config: dict[str, Any],
+    parameters: dict[str, Any],
     seed: int,
     started: float,
 ) -> None:
-    """Write a record for each row of `found` (row -> column -> number, all in one unit), and how busy the
-    machine was, into `table` of book/published/refinement.yml."""
-    on_cpu = device == "cpu"
-    load = {"load average": (os.getloadavg()[0], "1")}
-    for variant, columns in found.items():
-        run = Run(
-            slug="refinement",
-            table=table,
-            variant=variant,
-            seed=seed,
-            profile="cpu" if on_cpu else "gpu",
-            dataset=dataset,
-            dataset_version="1",
-            config=config,
-        )
-        record_run(
-            run,
-            protocol=protocol,
-            metrics={column: (value, unit) for column, value in columns.items()} | load,
-            started=started,
-            device="cpu" if on_cpu else None,
-        )
+    """Record the job of a script: rows (row -> column -> number) of a table of book/published/refinement.yml,
+    and how busy the machine was."""
+    job = Job(
+        "refinement",
+        script,
+        table,
+        seed,
+        profile="cpu" if device == "cpu" else "gpu",
+        dataset=dataset,
+        parameters=parameters,
+    )
+    load = {"load average": os.getloadavg()[0]}
+    record_job(
+        job,
+        {table: {row: columns | load for row, columns in found.items()}},
+        protocol=protocol,
+        started=started,
+        device="cpu" if device == "cpu" else None,
+    )

@@ -3,12 +3,11 @@
 overhead   a job through `hands sweep` beside the same notebook through plain papermill, in turns
 kills      24 jobs of about 2 s, something killed with -9 at ten random moments; then the table, bit for bit
            --sweeps N: N such sweeps instead, in each of them one thing is killed at a random moment
-records    10,000 records into all tables, verdicts and pages
+store      10,000 jobs into all tables, verdicts and pages; 1,000 finished jobs collected
 """
 
 import argparse
 import functools
-import json
 import os
 import random
 import resource
@@ -25,8 +24,9 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "reproduce")]
 from test_sweep import assert_complete, processes  # noqa: E402
 from toy import write_toy_book  # noqa: E402
 
-from hands_lib.reproduce.records import record_run  # noqa: E402
-from hands_lib.reproduce.runs import Run  # noqa: E402
+from hands_lib.reproduce.collecting import collect  # noqa: E402
+from hands_lib.reproduce.jobs import Job, JobLine  # noqa: E402
+from hands_lib.reproduce.store import read_done, read_lines, record_job  # noqa: E402
 from hands_lib.reproduce.tables import claims_page, compare, results_page, status_page  # noqa: E402
 
 os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
@@ -99,8 +99,8 @@ def start_sweep(book: Path, call: int) -> subprocess.Popen:
 
 
 def what_it_leaves(book: Path) -> tuple[str, dict[str, bytes]]:
-    """The table as the book shows it, and the bytes of all trained weights by the names of their records."""
-    files = sorted((book / "book" / "results" / "toy").glob("*.safetensors"))
+    """The table as the book shows it, and the bytes of all trained weights by the names of their jobs."""
+    files = sorted((book / "book" / "results" / "toy" / "weights").glob("*.safetensors"))
     return repr(compare("toy", root=book)), {path.name: path.read_bytes() for path in files}
 
 
@@ -156,30 +156,45 @@ def kills(folder: Path, wanted: int = 10) -> dict:
             time.sleep(1)
         else:
             process.wait()
-    records = assert_complete(book, ["base", "full"], seeds, 10)
+    lines = assert_complete(book, ["base", "full"], seeds, 10)
     return {
         "killed": killed,
         "calls of hands sweep": calls,
-        "records, all bit-identical": len(records),
+        "jobs, all bit-identical": len(lines),
         "seconds": round(time.monotonic() - start),
     }
 
 
-def records(folder: Path, number: int = 10_000) -> dict:
-    book = write_toy_book(folder / "records")
-    path = None
-    for variant in ("base", "full"):
-        run = Run("toy", "errors", variant, seed=0, profile="cpu", dataset="line", dataset_version="1")
-        path = record_run(run, protocol="p", metrics={"error": (1.0, "m")}, started=0.0, root=book)
-    template = json.loads(path.read_text())
-    chance = random.Random(0)
-    for i in range(number):  # written as a sweep would: one file each, here without waiting for the disk
-        own = {"variant": ("base", "full")[i % 2], "seed": i // 40, "dataset": f"line {i // 2 % 20}"}
-        metrics = {"error": {"value": chance.gauss(1 - i % 2 / 10, 0.1), "unit": "m"}}
-        path.with_name(f"cpu-{i}.json").write_text(json.dumps(template | own | {"metrics": metrics}))
+def many_lines(book: Path, number: int) -> list[JobLine]:
+    """Lines as a sweep would leave them: two variants, 20 data sets, many seeds."""
+    path = record_job(
+        Job("toy", "toy", "base", 0, "cpu", dataset="line", parameters={"steps": 3}),
+        {"errors": {"base": {"error": 1.0}}},
+        protocol="p",
+        started=time.time(),
+        root=book,
+    )
+    template = read_done(path)
+    path.unlink()
+    chance, lines = random.Random(0), []
+    for i in range(number):
+        row = ("base", "full")[i % 2]
+        own = {"job": row, "seed": i // 40, "dataset": f"line {i // 2 % 20}"}
+        rows = {"errors": {row: {"error": chance.gauss(1 - i % 2 / 10, 0.1)}}}
+        lines.append(template.model_copy(update=own | {"rows": rows}))
+    return lines
+
+
+def store(folder: Path, number: int = 10_000, finished: int = 1_000) -> dict:
+    book = write_toy_book(folder / "store")
     os.chdir(book)
+    lines = many_lines(book, number + finished)
+    target = book / "book" / "results" / "toy" / "toy.jsonl"
+    target.parent.mkdir(parents=True)
+    target.write_text("".join(f"{line.text}\n" for line in lines[:number]))
     parts = {}
     for name, make in (
+        ("lines read", lambda: str(len(read_lines(root=book)))),
         ("results page", lambda: results_page(book)._repr_html_()),
         ("claims", lambda: claims_page(None, book)),
         ("status page", lambda: status_page(book)._repr_html_()),
@@ -187,14 +202,21 @@ def records(folder: Path, number: int = 10_000) -> dict:
         start = time.monotonic()
         text = make()
         parts[name] = f"{time.monotonic() - start:.2f} s, {len(text):,} characters"
-    return {"records": number + 2} | parts
+    for line in lines[number:]:  # written as by jobs, but without waiting for the disk each time
+        (book / "runs" / "done" / line.file_name).write_text(line.text + "\n")
+    start = time.monotonic()
+    said = collect(book)
+    assert said == [], said
+    parts[f"collect of {finished:,}"] = f"{time.monotonic() - start:.2f} s"
+    assert len(read_lines(root=book)) == number + finished
+    return {"jobs": number} | parts
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parts = {"overhead": overhead, "kills": kills, "records": records}
+    parts = {"overhead": overhead, "kills": kills, "store": store}
     parser.add_argument("part", nargs="*", help=f"of {', '.join(parts)} (default: all)")
     parser.add_argument("--sweeps", type=int, help="kills: as many sweeps, each killed once")
     options = parser.parse_args()

@@ -20,7 +20,7 @@ within a round, to "every sample".
     training step  encoders, patches, loss, gradients and Adam, at the sizes of the profile's preset of the
                    chapter `fusion`; its learning rate is 0, so that the weights stay the recorded ones
 
-What may be skipped depends on what the field has learnt, so the weights are those of recorded runs; where
+What may be skipped depends on what the field has learnt, so the weights are those of recorded jobs; where
 there are none the output says what stands in for them. Printed beside the times: the largest difference of
 any colour, the share of densities and colours that were evaluated, and how busy the machine was. Seconds are
 the clock's; ratios on a CPU are of processor time, which others may be using too.
@@ -46,8 +46,8 @@ from hands_lib.methods.va_nerf.evaluation import ViewPairs, view_pairs
 from hands_lib.methods.va_nerf.network import SIZES, FieldSettings, VANeRF, keypoint_nerf, settings_from
 from hands_lib.methods.va_nerf.rendering import RenderSettings, render_picture
 from hands_lib.methods.va_nerf.training import Pictures, draw_patches, reconstruction_loss, render_patches
-from hands_lib.reproduce import Run, latest_record, load_weights, record_run
-from hands_lib.reproduce.chapters import find_chapter, parameter_values, read_notebook, read_presets
+from hands_lib.reproduce import Job, load_weights, record_job, trained
+from hands_lib.reproduce.chapters import find_chapter, parameter_values, read_presets
 from hands_lib.reproduce.project import ProjectError, find_root
 
 EVERY, DENSE = "every sample", "dense"
@@ -67,11 +67,11 @@ def sizes_of(profile: str) -> dict:
     """Parameters of the chapter `fusion` in a profile."""
     root = find_root()
     chapter = find_chapter("fusion", root)
-    return parameter_values(read_notebook(chapter, root)) | read_presets(chapter, root)[profile]
+    return parameter_values(chapter) | read_presets(chapter, root)[profile]
 
 
 def network(variant: str, profile: str, size: str, file: Path | None = None) -> tuple[VANeRF, str]:
-    """A method of the table "comparison" with its recorded weights or those of a file, and in words which
+    """A method of the chapter `comparison` with its recorded weights or those of a file, and in words which
     these are."""
 
     def settings_of(plain: FieldSettings) -> FieldSettings:
@@ -83,7 +83,7 @@ def network(variant: str, profile: str, size: str, file: Path | None = None) -> 
         return net, f"weights of {file.name}, size {size}"
     for profiles, warning in (((profile,), ""), (("smoke",), ", which has hardly learnt anything")):
         with contextlib.suppress(ProjectError):
-            found = latest_record("va_nerf", "comparison", variant, seed=0, profiles=profiles)
+            found = trained("va_nerf", "comparison", variant, profiles=profiles)
             net = VANeRF(settings_of(settings_from(found.config["settings"])))
             net.load_state_dict(load_weights(found))
             of = f"size {found.config['size']}, {found.config['steps']} steps"
@@ -248,28 +248,33 @@ def race_steps(
 
 
 def record(rows: dict[str, dict[str, dict]], options: argparse.Namespace, words: str, started: float) -> None:
-    """One record for each contender and number of threads, with both questions' numbers."""
-    for question, found in rows.items():
-        for name, row in found.items():
-            units = dict.fromkeys(row, "1") | {"seconds": "s", "processor_seconds": "s"}
-            run = Run(
-                slug="va_nerf",
-                table="rendering speed",
-                variant=f"{question}: {name}",
-                seed=0,
-                profile=options.profile,
-                dataset="two hands in even light",
-                dataset_version="1",
-                config={"rounds": options.rounds, "network": words},
-            )
-            load = {"load average": (os.getloadavg()[0], "1")}
-            record_run(
-                run,
-                protocol="median of interleaved rounds, ratios within a round to every sample evaluated",
-                metrics={key: (value, units[key]) for key, value in row.items()} | load,
-                started=started,
-                device=None if options.device == "cuda" else "cpu",
-            )
+    """One job: a row for each contender, number of threads and question."""
+    load = {"load average": os.getloadavg()[0]}
+    job = Job(
+        "va_nerf",
+        "rendering",
+        "rendering speed",
+        seed=0,
+        profile=options.profile,
+        dataset="two hands in even light",
+        parameters={
+            "rounds": options.rounds,
+            "dense_rounds": options.dense_rounds,
+            "tolerances": options.tolerances,
+            "threads": options.threads,
+            "network": words,
+        },
+    )
+    table = {
+        f"{question}: {name}": row | load for question, found in rows.items() for name, row in found.items()
+    }
+    record_job(
+        job,
+        {"rendering speed": table},
+        protocol="median of interleaved rounds, ratios within a round to every sample evaluated",
+        started=started,
+        device=None if options.device == "cuda" else "cpu",
+    )
 
 
 def verdicts(rows: dict[str, dict[str, dict]]) -> list[str]:
@@ -308,7 +313,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--dense-rounds", type=int, default=0, help="of minutes each")
     parser.add_argument("--weights", type=Path, help=".safetensors of Ours in place of the recorded ones")
-    parser.add_argument("--record", action="store_true", help="leave run records in book/results/va_nerf")
+    parser.add_argument("--record", action="store_true", help="record it as a job of the book")
     options = parser.parse_args()
     started = time.time()
     sizes = sizes_of(options.profile)

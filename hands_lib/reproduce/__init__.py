@@ -1,40 +1,36 @@
-"""Running the book and keeping its numbers: records, published tables, verdicts, the chapter runner, sweeps.
+"""Running the book and keeping its numbers: jobs, published tables, verdicts, the chapter runner, sweeps.
 
-A chapter needs three names from here: `Run`, which says what is measured, `record_run` after the measurement,
-and `compare` to set it beside the paper. One that trains needs `find_record` too, which says that a run is
-recorded already, and the checkpoints; one that plays with a trained network needs `latest_record` and
-`load_weights`.
+A chapter needs four names from here: `chapter_parameters` and `Job`, which say what is measured, `record_job`
+after the measurement, and `compare` to set it beside the paper. One that trains needs `find_job` too, which
+says that a job is recorded already, and the checkpoints; one that plays with a trained network needs
+`trained` and `load_weights`.
 """
 
+from hands_lib.reproduce.chapters import chapter_parameters
 from hands_lib.reproduce.checkpoints import checkpoint_path, load_checkpoint, save_checkpoint
 from hands_lib.reproduce.interactive import choose_runs
+from hands_lib.reproduce.jobs import Job, JobLine
 from hands_lib.reproduce.project import ProjectError, find_root
-from hands_lib.reproduce.records import (
-    RunRecord,
-    find_record,
-    latest_record,
-    load_weights,
-    read_records,
-    record_run,
-)
-from hands_lib.reproduce.runs import Run
+from hands_lib.reproduce.store import find_job, read_lines, record_job
 from hands_lib.reproduce.tables import compare, results_page, status_page
+from hands_lib.reproduce.trained import load_weights, trained
 
 __all__ = [
+    "Job",
+    "JobLine",
     "ProjectError",
-    "Run",
-    "RunRecord",
+    "chapter_parameters",
     "checkpoint_path",
     "choose_runs",
     "compare",
-    "find_record",
+    "find_job",
     "find_root",
-    "latest_record",
     "load_checkpoint",
     "load_weights",
-    "read_records",
-    "record_run",
+    "read_lines",
+    "record_job",
     "results_page",
     "save_checkpoint",
     "status_page",
+    "trained",
 ]

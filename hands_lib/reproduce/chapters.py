@@ -2,6 +2,9 @@
 
 import ast
 import hashlib
+import json
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -9,10 +12,12 @@ from typing import Any
 
 import yaml
 
-from hands_lib.reproduce.project import ProjectError, nearest, replacing
+from hands_lib.reproduce.jobs import SMOKE  # the profile that a chapter's own defaults stand for
+from hands_lib.reproduce.project import ProjectError, find_root, nearest, replacing
 
-SMOKE = "smoke"  # the profile that a chapter's own defaults stand for
-HEADER = ("slug", "tables", "method", "back_matter")  # what may stand under `hands` in a page's header
+HEADER = ("slug", "tables", "back_matter")  # what may stand under `hands` in a page's header
+OF_A_JOB = ("profile", "variants", "seeds")  # parameters that a job's line names by themselves
+ELSEWHERE = re.compile(r"(^|_)(root|folder|device)$")  # parameters that say where, not what
 LIMITS = "limits"  # the key of a preset that is no parameter: what one job of a sweep may use
 
 
@@ -34,17 +39,16 @@ _OF_PROFILE = {
 
 @dataclass(frozen=True)
 class Chapter:
-    """One executable page. `slug` ties it to its records and published tables; pages that only show what
-    the others measured set `hands: {back_matter: true}` in their header and run last. `tables` and `method`
-    say what the version of its records is made of, see `methods.py`."""
+    """One executable page. `slug` ties it to its published tables, `slug` and `stem` to the lines of its
+    jobs; pages that only show what the others measured set `hands: {back_matter: true}` in their header and
+    run last. `tables` are those that its jobs may write; None: the header says nothing about them."""
 
     name: str  # path below book/ without suffix: foundations/hand_model
     path: Path
     title: str
     slug: str
     back_matter: bool
-    tables: tuple[str, ...] | None = None  # None: its header says nothing about tables
-    method: tuple[str, ...] = ()
+    tables: tuple[str, ...] | None = None
 
     @property
     def stem(self) -> str:
@@ -106,9 +110,14 @@ def list_chapters(root: Path) -> list[Chapter]:
         name = path.relative_to(root / "book").with_suffix("").as_posix()
         slug = own.get("slug", path.stem)
         tables = _names(own, "tables", path) if "tables" in own else None
-        method = _names(own, "method", path)
-        chapters.append(Chapter(name, path, title, slug, bool(own.get("back_matter")), tables, method))
+        chapters.append(Chapter(name, path, title, slug, bool(own.get("back_matter")), tables))
     return chapters
+
+
+def chapter_of(slug: str, stem: str, root: Path) -> Chapter | None:
+    """The chapter whose jobs these are; None for those of a benchmark."""
+    chapters = list_chapters(root) if (root / "_toc.yml").is_file() else []
+    return next((chapter for chapter in chapters if (chapter.slug, chapter.stem) == (slug, stem)), None)
 
 
 def _names(own: dict[str, Any], key: str, path: Path) -> tuple[str, ...]:
@@ -147,32 +156,73 @@ def read_notebook(chapter: Chapter, root: Path) -> Any:
         return notebook
 
 
-def parameter_names(notebook: Any) -> list[str]:
-    """Names assigned in the cell tagged `parameters`, in order; empty where no cell has the tag."""
-    names: list[str] = []
-    for cell in notebook.cells:
-        if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", []):
-            for node in ast.parse(cell.source).body:
-                targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-                names += [target.id for target in targets if isinstance(target, ast.Name)]
-    return names
+def tagged_cells(text: str, tag: str) -> list[str]:
+    """Sources of a MyST page's code cells with a tag."""
+    cells = []
+    for part in text.split("\n```{code-cell}")[1:]:
+        body = part.partition("\n")[2].partition("\n```")[0].splitlines()
+        options: Any = {}
+        if body and body[0].strip() == "---":
+            end = body.index("---", 1)
+            options, body = yaml.safe_load("\n".join(body[1:end])), body[end + 1 :]
+        else:
+            head = [line for line in body if line.startswith(":")]
+            options = yaml.safe_load("\n".join(line[1:] for line in head)) or {}
+            body = body[len(head) :]
+        if tag in (options.get("tags") or []):
+            cells.append("\n".join(body))
+    return cells
 
 
-def parameter_values(notebook: Any) -> dict[str, Any]:
-    """Default of every parameter: the value where it is a literal, else its expression as text."""
+def parameter_values(chapter: Chapter) -> dict[str, Any]:
+    """Default of every parameter, in order: the value of the cell tagged `parameters` where it is a literal,
+    else its expression as text; empty where no cell has the tag."""
     values: dict[str, Any] = {}
-    for cell in notebook.cells:
-        if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", []):
-            for node in ast.parse(cell.source).body:
-                if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
-                    continue
-                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-                try:
-                    value = ast.literal_eval(node.value)
-                except ValueError:
-                    value = ast.unparse(node.value)
-                values |= {target.id: value for target in targets if isinstance(target, ast.Name)}
+    for cell in tagged_cells(chapter.path.read_text(encoding="utf-8"), "parameters"):
+        for node in ast.parse(cell).body:
+            if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+                continue
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            try:
+                value = ast.literal_eval(node.value)
+            except ValueError:
+                value = ast.unparse(node.value)
+            values |= {target.id: value for target in targets if isinstance(target, ast.Name)}
     return values
+
+
+def settings_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a chapter's parameters those that say what a job does, as JSON knows them."""
+    own = {k: v for k, v in values.items() if k not in OF_A_JOB and not ELSEWHERE.search(k)}
+    return json.loads(json.dumps(own, sort_keys=True, default=str))
+
+
+def chapter_parameters(stem: str, names: Mapping[str, Any], root: Path | None = None) -> dict[str, Any]:
+    """What a chapter's kernel was told to do: the values that its parameters have among the kernel's `names`.
+
+    In a chapter, after its imports: `PARAMETERS = chapter_parameters("losses", globals())`. Every job is
+    identified by them. Left out are `profile`, `variants` and `seeds`, which a job names by themselves, and
+    parameters that say where, not what: `device`, and what ends in `root` or `folder`.
+
+    Raises:
+        ProjectError: no such chapter, or a value that is no plain JSON.
+    """
+    chapter = find_chapter(stem, root or find_root())
+    own = {name: names[name] for name in parameter_values(chapter)}
+    try:
+        json.dumps({k: v for k, v in own.items() if k in settings_of(own)}, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ProjectError(f"{chapter.path}: a parameter is no plain value ({error})") from error
+    return settings_of(own)
+
+
+def preset_parameters(slug: str, stem: str, profile: str, root: Path) -> dict[str, Any] | None:
+    """What a job of a chapter does under a profile's preset; None for a benchmark or an unknown profile."""
+    chapter = chapter_of(slug, stem, root)
+    presets = {} if chapter is None else read_presets(chapter, root)
+    if chapter is None or profile not in presets:
+        return None
+    return settings_of(parameter_values(chapter) | presets[profile])
 
 
 def parse_value(text: str) -> Any:
@@ -237,9 +287,7 @@ def read_limits(chapter: Chapter, root: Path, profile: str) -> Limits:
     return replace(limits, **given)
 
 
-def resolve_parameters(
-    chapter: Chapter, notebook: Any, root: Path, profile: str, given: dict[str, Any]
-) -> dict[str, Any]:
+def resolve_parameters(chapter: Chapter, root: Path, profile: str, given: dict[str, Any]) -> dict[str, Any]:
     """What to inject: the profile's preset, then the values given by hand, each of which must be a
     parameter of the chapter. `profile` itself is injected where the chapter has such a parameter.
 
@@ -249,7 +297,7 @@ def resolve_parameters(
     presets = read_presets(chapter, root)
     if profile not in presets:
         raise nearest(profile, presets, f"profile of chapter {chapter.name}:")
-    names = parameter_names(notebook)
+    names = list(parameter_values(chapter))
     own = {"profile": profile} if "profile" in names and profile != SMOKE else {}
     for name in presets[profile]:
         if name not in names:

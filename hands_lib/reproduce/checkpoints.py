@@ -1,14 +1,13 @@
-"""Checkpoints: what a killed run goes on from.
+"""Checkpoints: what a killed job goes on from.
 
-A training loop keeps its whole state in one dictionary, and says in one line what run it belongs to:
+A training loop keeps its whole state in one dictionary, and says in one line what job it belongs to:
 
-    run = Run(slug="toy", table="errors", variant=variant, seed=seed, profile=profile,
-              dataset="world", dataset_version="1", config=config)
-    checkpoint = checkpoint_path(run)
+    job = Job("toy", "fits", variant, seed, profile, dataset="world", parameters=PARAMETERS)
+    checkpoint = checkpoint_path(job)
     state = load_checkpoint(checkpoint) or {"step": 0, "net": net.state_dict(), ...}
 
-A run that goes on must draw the random numbers of one that was never stopped: seed each step by its number
-(`1000 * seed + step`), or keep the generator's state in the checkpoint. `record_run` deletes the checkpoint.
+A job that goes on must draw the random numbers of one that was never stopped: seed each step by its number
+(`1000 * seed + step`), or keep the generator's state in the checkpoint. `record_job` deletes the checkpoint.
 """
 
 import pickle
@@ -17,19 +16,19 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from hands_lib.reproduce.methods import running_version
+from hands_lib.reproduce.jobs import Job
 from hands_lib.reproduce.project import ProjectError, find_root, replacing, set_aside
-from hands_lib.reproduce.runs import Run
+from hands_lib.reproduce.versions import version_of
 
 DAMAGE = (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError, KeyError)
 
 
-def checkpoint_path(run: Run, root: Path | None = None) -> Path:
-    """`runs/checkpoints/<slug>/<key>.pt`: another configuration or a changed method has another file, so that
-    nothing goes on from a state that is not its own."""
+def checkpoint_path(job: Job, root: Path | None = None) -> Path:
+    """`runs/checkpoints/<slug>/<key>.pt`: other settings or another version of the chapter have another file,
+    so that nothing goes on from a state that is not its own."""
     root = root or find_root()
-    key = run.key(running_version(run, root))
-    return root / "runs" / "checkpoints" / run.slug / f"{key}.pt"
+    key = job.key(version_of(job.slug, job.chapter, root))
+    return root / "runs" / "checkpoints" / job.slug / f"{key}.pt"
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -48,7 +47,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path, map_location: str = "cpu") -> dict[str, Any] | None:
-    """The saved state, or None where there is none. A damaged file is set aside with a warning: the run then
+    """The saved state, or None where there is none. A damaged file is set aside with a warning: the job then
     starts from its beginning."""
     import torch
 
@@ -60,7 +59,7 @@ def load_checkpoint(path: Path, map_location: str = "cpu") -> dict[str, Any] | N
         why = (str(error) or "it is empty").splitlines()[0][:120]
         warnings.warn(
             f"{path} is damaged ({why}); set aside as {set_aside(path).name}, "
-            "the run starts from its beginning",
+            "the job starts from its beginning",
             stacklevel=2,
         )
         return None

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from hands_lib.data.errors import DataError
-from hands_lib.reproduce.chapters import SMOKE, find_chapter, list_chapters, parse_value, read_presets
+from hands_lib.reproduce.chapters import find_chapter, list_chapters, parse_value, read_presets
+from hands_lib.reproduce.jobs import SMOKE
 from hands_lib.reproduce.project import ProjectError, find_root
 
 # The runner needs the book's packages; it is imported where it is used, so that `hands data` works without.
@@ -43,9 +44,17 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("chapter", help="name as shown by `hands list`, or the path of the .md file")
     run.add_argument("--profile", default=SMOKE, help="size of the run (default: smoke)")
     _add_parameters(run)
-    run.add_argument("--force", action="store_true", help="repeat runs that are recorded already")
+    run.add_argument("--force", action="store_true", help="repeat jobs that are recorded already")
+    run.add_argument(
+        "--dirty", action="store_true", help="record with sources that are not committed; it is no result"
+    )
     plan = commands.add_parser(
-        "plan", help="the runs of a profile: which are recorded, how long the rest takes"
+        "plan", help="the jobs of a profile: which are recorded, how long the rest takes"
+    )
+    plan.add_argument(
+        "--undecided",
+        action="store_true",
+        help="instead: claims that the seeds so far leave open, how many would decide, and the minutes",
     )
     sweep = commands.add_parser(
         "sweep",
@@ -60,10 +69,18 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument(
         "--on", metavar="PLACE", help="a folder of profiles/, e.g. slurm (default: this machine)"
     )
-    sweep.add_argument("--force", action="store_true", help="repeat runs that are recorded already")
+    sweep.add_argument("--force", action="store_true", help="repeat jobs that are recorded already")
     sweep.add_argument(
         "--retries", type=int, default=2, help="further attempts of a failing job (default: 2)"
     )
+    commands.add_parser("collect", help="merge finished jobs into book/results, and settle what is damaged")
+    same = commands.add_parser(
+        "same",
+        help="prove that an edit of the sources changes no number of a chapter",
+        description="Run the chapter's smoke jobs at the commit where its version was proved, and now. Equal "
+        "to the last bit: the version stays. Else every number that differs is listed.",
+    )
+    same.add_argument("chapter", help="name as shown by `hands list`")
     claims = commands.add_parser("claims", help="what the papers claim, and the verdicts")
     claims.add_argument("slug", nargs="?", help="one system (default: all of them)")
     _add_untangle(commands)
@@ -132,12 +149,12 @@ def _list(root: Path) -> int:
     return 0
 
 
-def _run(root: Path, name: str, profile: str, pairs: list[list[str]], force: bool) -> int:
-    chapter = find_chapter(name, root)
-    given = _given(pairs)
+def _run(root: Path, args: argparse.Namespace) -> int:
+    chapter = find_chapter(args.chapter, root)
+    given = _given(args.parameter)
     from hands_lib.reproduce.runner import run_chapter
 
-    outcome = run_chapter(chapter, root, profile, given, force)
+    outcome = run_chapter(chapter, root, args.profile, given, args.force, dirty=args.dirty)
     if outcome.failure:
         print(outcome.failure, file=sys.stderr)
         return 1
@@ -168,7 +185,12 @@ def main(arguments: list[str] | None = None) -> int:
         if args.command == "list":
             return _list(find_root())
         if args.command == "run":
-            return _run(find_root(), args.chapter, args.profile, args.parameter, args.force)
+            return _run(find_root(), args)
+        if args.command == "plan" and args.undecided:
+            from hands_lib.reproduce.verdicts import undecided_text
+
+            print(undecided_text(find_root(), args.name))
+            return 0
         if args.command == "plan":
             from hands_lib.reproduce.plan import plan_text
 
@@ -182,6 +204,15 @@ def main(arguments: list[str] | None = None) -> int:
             return sweep(
                 args.name, find_root(), args.profile, given, cores, args.on, args.force, args.retries
             )
+        if args.command == "collect":
+            from hands_lib.reproduce.collecting import collect
+
+            print("\n".join(collect(find_root())) or "nothing to settle: every finished job is collected")
+            return 0
+        if args.command == "same":
+            from hands_lib.reproduce.same import same
+
+            return same(args.chapter, find_root())
         if args.command == "claims":
             from hands_lib.reproduce.tables import claims_page
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import yaml
 
-from hands_lib.reproduce.chapters import SMOKE, read_presets
-from hands_lib.reproduce.plan import Planned, chapters_of, duration, look_up, planned_runs, time_left
+from hands_lib.reproduce.chapters import read_presets
+from hands_lib.reproduce.jobs import PROFILES, SMOKE
+from hands_lib.reproduce.plan import Planned, chapters_of, duration, look_up, plan_of, time_left
 from hands_lib.reproduce.project import ProjectError, find_root
-from hands_lib.reproduce.runs import PROFILES
 from hands_lib.reproduce.tables import HtmlTable
 
 LIVE = "JPY_SESSION_NAME"  # set by the Jupyter server for kernels of a notebook that a person has open
@@ -42,28 +42,27 @@ STYLE = """<style>
 def plan_table(
     name: str, profile: str, given: dict[str, Any] | None = None, root: Path | None = None
 ) -> HtmlTable:
-    """The runs of a profile and which of them are recorded."""
+    """The jobs of a profile and which of them are recorded."""
     root = root or find_root()
-    chapters = chapters_of(name, root, profile)
-    runs = [r for c in chapters for r in planned_runs(c, root, profile, given or {})]
-    planned, damaged = look_up(runs, root)
+    planned, trouble = look_up(plan_of(name, root, profile, given or {}), root)
+    many = len({p.job.chapter.name for p in planned}) > 1
     done = sum(p.state == "recorded" for p in planned)
     left = time_left(planned)
     notes = [] if left is None or done == len(planned) else [f"what is missing takes about {duration(left)}"]
     lines: dict[tuple[str, ...], list[Planned]] = {}  # one for all seeds that are in the same state
     for p in planned:
-        key = (p.run.chapter.stem, p.run.variant or "-", p.state)
+        key = (p.job.chapter.stem, p.job.variant or "-", p.state)
         lines.setdefault(key, []).append(p)
     rows = []
     for (stem, variant, state), alike in lines.items():
-        seeds = ", ".join(str(p.run.seed) for p in alike if p.run.seed is not None) or "-"
+        seeds = ", ".join(str(p.job.seed) for p in alike if p.job.seed is not None) or "-"
         known = [p.seconds for p in alike if p.seconds is not None]
         took = "" if not known else "about " * (state != "recorded") + duration(median(known))
-        words = "missing (earlier method)" if state == "stale" else state
-        rows.append((*([stem] if len(chapters) > 1 else []), variant, seeds, words, took))
-    caption = f"{name}, profile {profile}: {done} of {len(planned)} runs recorded"
-    head = (*(["chapter"] if len(chapters) > 1 else []), "variant", "seeds", "state", "one takes")
-    return HtmlTable(caption, head, rows, notes=[*notes, *(message for _, message in damaged)])
+        words = "missing (earlier version)" if state == "stale" else state
+        rows.append((*([stem] if many else []), variant, seeds, words, took))
+    caption = f"{name}, profile {profile}: {done} of {len(planned)} jobs recorded"
+    head = (*(["chapter"] if many else []), "variant", "seeds", "state", "one takes")
+    return HtmlTable(caption, head, rows, notes=[*notes, *map(str, trouble)])
 
 
 def profiles_of(name: str, root: Path) -> list[str]:
@@ -115,10 +114,10 @@ class RunChooser:
     def _change_profile(self, *_: object) -> None:
         from ipywidgets import Checkbox, Layout
 
-        chapters = chapters_of(self.name, self.root, self.profile.value)
-        runs = [r for c in chapters for r in planned_runs(c, self.root, self.profile.value, {})]
+        jobs = plan_of(self.name, self.root, self.profile.value, {})
         # chapters of one system have variants of their own: there, all are run
-        names = dict.fromkeys(r.variant for r in runs if r.variant) if len(chapters) == 1 else {}
+        one = len({job.chapter.name for job in jobs}) == 1
+        names = dict.fromkeys(job.variant for job in jobs if job.variant) if one else {}
         layout = Layout(width="auto", margin="0 1.5em 0 0")
         self.variants.children = [
             Checkbox(value=True, description=name, indent=False, layout=layout) for name in names

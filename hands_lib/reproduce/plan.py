@@ -1,86 +1,66 @@
 """What a profile of a chapter asks for, and what of it is recorded already.
 
-A chapter whose parameters include `variants` and `seeds` (lists) is one job for each pair; a chapter
-with neither is one job. A job is recorded when a record of the present method names this chapter, profile,
-variant, seed and these parameters, and the job did not stop half-way on this machine. The variant is the one
-that was asked for; a record that does not know it, since a run of several variants made it, has its own.
+A chapter whose parameters include `variants` and `seeds` (lists) is one job for each pair; a chapter with
+neither is one job. A job is recorded when the store has a line of this chapter, profile, variant and seed, of
+the present version of the chapter and with these parameters.
 """
 
 import hashlib
 import json
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
 from hands_lib.reproduce.chapters import (
-    SMOKE,
     Chapter,
     Limits,
+    chapter_of,
     list_chapters,
     parameter_values,
     read_limits,
-    read_notebook,
     read_presets,
     resolve_parameters,
+    settings_of,
 )
-from hands_lib.reproduce.methods import method_versions
+from hands_lib.reproduce.jobs import PROFILES, SMOKE, JobLine, file_words
 from hands_lib.reproduce.project import ProjectError, nearest
-from hands_lib.reproduce.records import RunRecord, all_results, sort_damaged
+from hands_lib.reproduce.store import Trouble, read_store
+from hands_lib.reproduce.versions import version_of
 
 State = Literal["recorded", "stale", "missing"]
-ELSEWHERE = re.compile(r"(^|_)(root|folder|device)$")  # parameters that say where, not what
 
 
 @dataclass(frozen=True)
-class PlannedRun:
+class PlannedJob:
     """One job: a chapter with the parameters to inject. `variant` and `seed` are None where the chapter has
-    no such lists."""
+    no such lists. `settings` are all parameters that identify the job."""
 
     chapter: Chapter
     profile: str
     variant: str | None
     seed: int | None
     parameters: dict[str, Any]
-    parameters_hash: str
+    settings: dict[str, Any]
     limits: Limits
 
     @property
     def name(self) -> str:
         """Names the job's files; unique, as its end is a hash of all of it."""
-        own = [self.chapter.name, self.profile, self.variant, self.seed, self.parameters_hash]
-        digest = hashlib.sha256(json.dumps(own).encode()).hexdigest()[:8]
-        words = [
-            self.chapter.stem,
-            self.profile,
-            self.variant or "",
-            *([] if self.seed is None else [self.seed]),
-        ]
-        text = "-".join(
-            re.sub(r"[^a-zA-Z0-9]+", "_", str(word)).strip("_")[:40] for word in words if word != ""
-        )
-        return f"{text}-{digest}"
+        own = [self.chapter.name, self.profile, self.variant, self.seed, self.settings]
+        digest = hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:8]
+        words = [self.chapter.stem, self.profile, self.variant, self.seed]
+        return f"{file_words(*(word for word in words if word is not None))[:90]}-{digest}"
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A job with its state and the wall time of its records (or what earlier records say), in seconds."""
+    """A job with its state and its seconds (or what earlier lines say of them)."""
 
-    run: PlannedRun
+    job: PlannedJob
     state: State
     seconds: int | float | None
-
-
-def parameters_hash(notebook: Any, parameters: dict[str, Any]) -> str:
-    """Hash of all parameters that say what a run does, besides profile, variants and seeds."""
-    full = parameter_values(notebook) | parameters
-    own = {
-        name: value
-        for name, value in full.items()
-        if name not in ("profile", "variants", "seeds") and not ELSEWHERE.search(name)
-    }
-    return hashlib.sha256(json.dumps(own, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
 def chapters_of(name: str | None, root: Path, profile: str) -> list[Chapter]:
@@ -103,64 +83,64 @@ def chapters_of(name: str | None, root: Path, profile: str) -> list[Chapter]:
     return with_profile
 
 
-def planned_runs(chapter: Chapter, root: Path, profile: str, given: dict[str, Any]) -> list[PlannedRun]:
+def planned_jobs(chapter: Chapter, root: Path, profile: str, given: dict[str, Any]) -> list[PlannedJob]:
     """The jobs of one chapter.
 
     Raises:
         ProjectError: `variants` or `seeds` is not a list, or names something twice.
     """
-    notebook = read_notebook(chapter, root)
-    parameters = resolve_parameters(chapter, notebook, root, profile, given)
-    full = parameter_values(notebook) | parameters
+    parameters = resolve_parameters(chapter, root, profile, given)
+    full = parameter_values(chapter) | parameters
     for name in ("variants", "seeds"):
         values = full.get(name, [])
         if not isinstance(values, list | tuple) or len(set(map(str, values))) < len(values):
             raise ProjectError(f"chapter {chapter.name}: {name} is {values!r}; give a list, each entry once")
-    digest = parameters_hash(notebook, parameters)
-    limits = read_limits(chapter, root, profile)
-    runs = []
+    settings, limits = settings_of(full), read_limits(chapter, root, profile)
+    jobs = []
     for variant in full.get("variants", [None]):
         for seed in full.get("seeds", [None]):
             own = {} if variant is None else {"variants": [variant]}
             own |= {} if seed is None else {"seeds": [seed]}
-            runs.append(PlannedRun(chapter, profile, variant, seed, parameters | own, digest, limits))
-    return runs
+            jobs.append(PlannedJob(chapter, profile, variant, seed, parameters | own, settings, limits))
+    return jobs
 
 
-def started_marker(run: PlannedRun, root: Path) -> Path:
-    """There from the start of a job until it is finished, so that one killed between two of its records is
-    not taken for recorded."""
-    return root / "runs" / "started" / run.name
+def plan_of(name: str | None, root: Path, profile: str, given: dict[str, Any]) -> list[PlannedJob]:
+    """The jobs of a chapter, a system or the whole book."""
+    return [job for c in chapters_of(name, root, profile) for job in planned_jobs(c, root, profile, given)]
 
 
-def look_up(runs: list[PlannedRun], root: Path) -> tuple[list[Planned], list[tuple[Path, str]]]:
-    """The state of every job, and the damaged records that were found on the way."""
-    records, damaged = sort_damaged(sorted(all_results(root).glob("*/*.json")))
-    versions = method_versions({(r.slug, r.table) for r in records}, root)
-    return [_state(run, records, versions, root) for run in runs], damaged
+def look_up(jobs: Sequence[PlannedJob], root: Path) -> tuple[list[Planned], list[Trouble]]:
+    """The state of every job, and what in the store cannot be read."""
+    store = read_store(root)
+    lines: dict[tuple[str, str, str], list[JobLine]] = {}
+    for line in store.lines:
+        if line.is_result:
+            lines.setdefault((line.slug, line.chapter, line.profile), []).append(line)
+    return [
+        _state(job, lines.get((job.chapter.slug, job.chapter.stem, job.profile), []), root) for job in jobs
+    ], store.trouble
 
 
-def _state(
-    run: PlannedRun, records: list[RunRecord], versions: dict[tuple[str, str], str], root: Path
-) -> Planned:
-    start = f"{run.chapter.name}:"
-    asked = start + run.parameters_hash
-    chapter = [
-        r for r in records if r.profile == run.profile and any(a.startswith(start) for a in r.asked_by)
-    ]
+def _state(job: PlannedJob, chapter: list[JobLine], root: Path) -> Planned:
+    variant = [line for line in chapter if job.variant in (None, line.job)]
+    own = [line for line in variant if job.seed in (None, line.seed) and line.parameters == job.settings]
+    version = version_of(job.chapter.slug, job.chapter.stem, root)
+    current = [line.seconds for line in own if line.version == version]
+    if current:
+        return Planned(job, "recorded", max(current))
+    earlier = [line.seconds for line in own or variant or chapter]
+    return Planned(job, "stale" if own else "missing", median(earlier) if earlier else None)
 
-    def variants(record: RunRecord) -> set[str]:
-        known = {a.removeprefix(f"{asked}/") for a in record.asked_by if a.startswith(f"{asked}/")}
-        return known or {record.variant}
 
-    variant = [r for r in chapter if run.variant is None or run.variant in variants(r)]
-    own = [r for r in variant if run.seed in (None, r.seed) and asked in r.asked_by and run.profile != SMOKE]
-    current = [r for r in own if r.method_version == versions[r.slug, r.table]]
-    if current and not started_marker(run, root).exists():
-        return Planned(run, "recorded", max(r.wall_time for r in current))
-    earlier = [r.wall_time for r in own or variant or chapter]
-    stale = bool(own) and not current
-    return Planned(run, "stale" if stale else "missing", median(earlier) if earlier else None)
+def command_for(slug: str, stem: str, profiles: Sequence[str], root: Path) -> str:
+    """How a person makes the jobs of a chapter, in the smallest of the profiles that it has."""
+    chapter = chapter_of(slug, stem, root)
+    if chapter is None:
+        return f"benchmarks/{slug}/{stem}.py --record"
+    for profile in sorted(read_presets(chapter, root).keys() & set(profiles), key=PROFILES.index):
+        return f"hands sweep {stem} --profile {profile}"
+    return f"nothing, as {stem} has no profile {' or '.join(profiles)}"
 
 
 def duration(seconds: int | float) -> str:
@@ -170,8 +150,8 @@ def duration(seconds: int | float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def time_left(planned: list[Planned], jobs_at_once: int = 1) -> int | float | None:
-    """Seconds that what is missing takes, as far as earlier records tell; None if they say nothing."""
+def time_left(planned: Sequence[Planned], jobs_at_once: int = 1) -> int | float | None:
+    """Seconds that what is missing takes, as far as earlier lines tell; None if they say nothing."""
     missing = [p.seconds for p in planned if p.state != "recorded"]
     known = [seconds for seconds in missing if seconds is not None]
     if missing and not known:
@@ -183,17 +163,16 @@ def time_left(planned: list[Planned], jobs_at_once: int = 1) -> int | float | No
 
 def plan_text(name: str | None, root: Path, profile: str, given: dict[str, Any]) -> str:
     """What `hands plan` prints."""
-    runs = [r for c in chapters_of(name, root, profile) for r in planned_runs(c, root, profile, given)]
-    planned, damaged = look_up(runs, root)
+    planned, trouble = look_up(plan_of(name, root, profile, given), root)
     rows = [("chapter", "variant", "seed", "state", "time")]
     for p in planned:
         time = "" if p.seconds is None else duration(p.seconds)
         rows.append(
             (
-                p.run.chapter.stem,
-                p.run.variant or "-",
-                "-" if p.run.seed is None else str(p.run.seed),
-                {"stale": "missing (a record of an earlier method is there)"}.get(p.state, p.state),
+                p.job.chapter.stem,
+                p.job.variant or "-",
+                "-" if p.job.seed is None else str(p.job.seed),
+                {"stale": "missing (recorded by an earlier version)"}.get(p.state, p.state),
                 time if p.state == "recorded" or not time else f"about {time}",
             )
         )
@@ -207,10 +186,10 @@ def plan_text(name: str | None, root: Path, profile: str, given: dict[str, Any])
         else f"about {duration(left)} one by one"
     )
     lines.append(
-        f"{len(planned)} runs, {done} recorded"
+        f"{len(planned)} jobs, {done} recorded"
         + (f"; the other {len(planned) - done}: {time}" if done < len(planned) else ": nothing to do")
     )
     if profile == SMOKE:
-        lines.append("smoke runs are made anew with every build and never count as recorded")
-    lines += [f"damaged: {message}" for _, message in damaged]
+        lines.append("smoke jobs are made anew with every build and never count as recorded")
+    lines += [f"damaged: {place}" for place in trouble]
     return "\n".join(lines)

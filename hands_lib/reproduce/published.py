@@ -1,19 +1,25 @@
-"""What the papers say: tables typed from the text, each number with its place, and claims as tests on them.
+"""What the papers say: tables typed from the text, each number with its place, and claims as tests on them;
+and the units of everything that is measured.
 
 The files are `book/published/<slug>.yml`; the models below are their schema. A printed table is typed as it
 is printed, as `columns` and `rows`; numbers of the running text, of captions and of figures are typed one by
 one as `cells`. Both become cells. A number keeps the digits it was typed with: `12.10` stays `12.10`.
 
+Lines of jobs have numbers without units: `metrics`, of the file or of one table, name the unit of each
+measured column once, and which direction is better; `unit_of` finds it.
+
 Three things guard the typing where the papers themselves are not at hand: `checks` are what the printed
-numbers must satisfy among themselves (percentages, means, best marks, one number in two places), `total` is
-the sum of a printed table's numbers, taken from the source text, and every claim is tested on the printed
-cells. What a paper prints that does not agree with itself is an entry of `inconsistencies`, not a silent
-correction.
+numbers must satisfy among themselves (percentages, means, best marks, one number in two places; tested in
+`printed_checks.py`), `total` is the sum of a printed table's numbers, taken from the source text, and every
+claim is tested on the printed cells. What a paper prints that does not agree with itself is an entry of
+`inconsistencies`, not a silent correction.
 """
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -167,6 +173,24 @@ class Cell(_Model):
         return f"{self.where}{row}{column}"
 
 
+class Metric(_Model):
+    """What is measured under one name, or under all names that fit a pattern such as `*_mpjpe`: the unit of
+    its numbers (`"1"` for plain ones), which direction is better, if either, and a name for people."""
+
+    unit: str = Field(min_length=1)
+    better: Direction | None = None
+    label: str = ""
+
+
+Metrics = dict[str, Metric]
+
+
+def _metric(metrics: Metrics, name: str) -> Metric | None:
+    """The exact name goes before patterns; of these the first one counts."""
+    found = (metric for pattern, metric in metrics.items() if fnmatchcase(name, pattern))
+    return metrics.get(name) or next(found, None)
+
+
 class Column(_Model):
     """A printed column: its heading, the unit of its numbers, and which direction is better, if either."""
 
@@ -279,6 +303,7 @@ class Table(_Model):
     total: Decimal | None = None
     cells: list[Cell] = []
     checks: list[Check] = []
+    metrics: Metrics = Field(default={}, description="of this table's columns, where the file's do not fit")
     order: list[str] = Field(default=[], description="measured rows as they are shown; others follow by name")
 
     @model_validator(mode="before")
@@ -337,6 +362,19 @@ class Table(_Model):
 
     def cell(self, row: str, metric: str) -> Cell | None:
         return next((c for c in self.cells if (c.row, c.metric) == (row, metric)), None)
+
+
+def places_of(check: Arithmetic | Same | Marks | Order, table: Table | None) -> list[Place]:
+    """The cells that a check looks at."""
+    if isinstance(check, Arithmetic):
+        return [*check.of, check.printed]
+    if isinstance(check, Same):
+        return list(check.of)
+    if isinstance(check, Order):
+        return [Place(row=row, metric=check.metric) for row in check.rows]
+    assert table is not None
+    rows = check.rows or [cell.row for cell in table.cells if cell.metric == check.metric]
+    return [Place(row=row, metric=check.metric) for row in dict.fromkeys([*rows, *check.best, *check.second])]
 
 
 # --- claims --------------------------------------------------------------------------------------------
@@ -400,8 +438,8 @@ class AllOf(_Model):
 
 
 class Claim(_Model):
-    """A statement of the paper, in our words. `deterministic` claims need one run, all others three seeds or
-    more."""
+    """A statement of the paper, in our words. `deterministic` claims need one seed, all others three or more.
+    `region` says what pixels, joints or pairs its numbers are about, where the text alone would mislead."""
 
     id: str = Field(pattern=r"^[a-z0-9-]+$")
     text: str
@@ -409,6 +447,7 @@ class Claim(_Model):
     table: str
     test: Annotated[Threshold | Comparison | Ratio | AllOf, Field(discriminator="kind")]
     deterministic: bool = False
+    region: str = ""
     note: str = ""
 
     @property
@@ -429,6 +468,7 @@ class OwnTable(_Model):
 
     title: str
     note: str = ""
+    metrics: Metrics = {}
     order: list[str] = Field(default=[], description="rows as they are shown; others follow by name")
 
 
@@ -458,12 +498,14 @@ class Inconsistency(_Model):
 
 class Published(_Model):
     """One file: the tables, claims and inconsistencies of one system, and what this book adds: tables beyond
-    the paper and targets of its own, which are always shown as such."""
+    the paper and targets of its own, which are always shown as such, and units of what it measures. A system
+    of no paper has no `source`, and own tables alone."""
 
     slug: str
-    source: str = Field(description="key in book/references.bib")
+    source: str = Field(default="", description="key in book/references.bib")
     note: str = ""
-    tables: dict[str, Table]
+    metrics: Metrics = {}
+    tables: dict[str, Table] = {}
     claims: list[Claim] = []
     inconsistencies: list[Inconsistency] = []
     own_tables: dict[str, OwnTable] = {}
@@ -471,6 +513,8 @@ class Published(_Model):
 
     @model_validator(mode="after")
     def _claims_fit(self) -> "Published":
+        if self.tables and not self.source:
+            raise ValueError("tables of a paper, but no `source`: add its key in book/references.bib")
         ids = [claim.id for claim in (*self.claims, *self.own_claims)]
         if len(set(ids)) < len(ids):
             raise ValueError("two claims share an id")
@@ -499,7 +543,7 @@ class Published(_Model):
         for owner, table, check in checks:
             if not table and isinstance(check, Marks | Order):
                 raise ValueError(f"{owner}: a check of kind {check.kind} belongs to a table")
-            for place in _places(check, self.tables[table] if table else None):
+            for place in places_of(check, self.tables[table] if table else None):
                 there = place.within(table)
                 if there.table not in self.tables:
                     raise ValueError(f"{owner}: a {check.kind} check names an unknown table: {there.table!r}")
@@ -521,190 +565,28 @@ class Published(_Model):
     def cells(self) -> Iterator[Cell]:
         return (cell for table in self.tables.values() for cell in table.cells)
 
+    def unit(self, table: str, row: str, column: str) -> str | None:
+        """Of a number: as the paper prints this cell; else as the table's `metrics` say, as the paper prints
+        the column, or as the file's `metrics` say. None where none of them knows it."""
+        printed = self.tables.get(table)
+        cell = printed.cell(row, column) if printed else None
+        found = self._metrics_of(table, column)
+        return cell.unit if cell else found[0].unit if found else None
 
-# --- what the printed numbers must satisfy -------------------------------------------------------------
+    def better(self, table: str, column: str) -> Direction | None:
+        """Which direction is better, if somebody says so."""
+        return next((found.better for found in self._metrics_of(table, column) if found.better), None)
 
+    def label(self, table: str, column: str) -> str:
+        """A column's name for people: of `metrics`, else what the paper prints above it, else its own."""
+        found = self._metrics_of(table, column)
+        return next((own.label for own in found if own.label), column)
 
-def _places(check: Arithmetic | Same | Marks | Order, table: Table | None) -> list[Place]:
-    """The cells that a check looks at."""
-    if isinstance(check, Arithmetic):
-        return [*check.of, check.printed]
-    if isinstance(check, Same):
-        return list(check.of)
-    if isinstance(check, Order):
-        return [Place(row=row, metric=check.metric) for row in check.rows]
-    assert table is not None
-    rows = check.rows or [cell.row for cell in table.cells if cell.metric == check.metric]
-    return [Place(row=row, metric=check.metric) for row in dict.fromkeys([*rows, *check.best, *check.second])]
-
-
-def places_checked(published: Published) -> set[tuple[str, str, str]]:
-    """(table, row, metric) of every cell that some check looks at."""
-    return {
-        (there.table, there.row, there.metric)
-        for name, table in published.tables.items()
-        for check in table.checks
-        for there in (place.within(name) for place in _places(check, table))
-    }
-
-
-def _rounding(cell: Cell) -> float:
-    """Half a unit of the last printed digit; whole numbers are counts, which are exact."""
-    return 0.5 * 10.0**-cell.decimals if cell.decimals else 0.0
-
-
-def _interval(cell: Cell) -> tuple[float, float]:
-    """All that the printed digits leave open."""
-    value = cell.number
-    if value is None:
-        raise ValueError(f"{cell.place}: {cell.text} is no number to calculate with")
-    return value - _rounding(cell), value + _rounding(cell)
-
-
-def _computed(check: Arithmetic, cells: Sequence[Cell]) -> tuple[float, float]:
-    lows, highs = zip(*map(_interval, cells), strict=True)
-    if check.kind in ("mean", "sum"):
-        share = len(cells) if check.kind == "mean" else 1
-        return sum(lows) / share, sum(highs) / share
-    if check.kind == "product":
-        low = high = 1.0
-        for a, b in zip(lows, highs, strict=True):
-            low, high = low * a, high * b
-        return low, high
-    if check.kind == "ratio":
-        return lows[0] / highs[1], highs[0] / lows[1]
-    return 100 * (1 - highs[1] / lows[0]), 100 * (1 - lows[1] / highs[0])
-
-
-def _agrees(low: float, high: float, printed: Cell, within: float) -> bool:
-    tiny = 1e-9 * max(1.0, abs(high))
-    value = printed.value
-    if isinstance(value, Bound) and value.less_than is not None:
-        return low - within < value.less_than
-    if isinstance(value, Bound) and value.more_than is not None:
-        return high + within > value.more_than
-    target = value.about if isinstance(value, Bound) else printed.number
-    if target is None:
-        raise ValueError(f"{printed.place}: {printed.text} is no number to compare with")
-    # a printed whole number that was calculated is rounded, although a counted one is exact
-    half = 0.5 * 10.0 ** -(printed.decimals or 0) + within
-    return low - half - tiny <= target <= high + half + tiny
-
-
-def check_fails(published: Published, table: str, check: Arithmetic | Same | Marks | Order) -> str:
-    """Why a check does not hold on the printed numbers; empty if it holds."""
-    if isinstance(check, Arithmetic):
-        cells = [published.cell(place.within(table)) for place in check.of]
-        printed = published.cell(check.printed.within(table))
-        low, high = _computed(check, cells)
-        if _agrees(low, high, printed, check.within):
-            return ""
-        return f"{printed.place} prints {printed.text}; the {check.kind} is {low:.6g} to {high:.6g}"
-    if isinstance(check, Same):
-        cells = [published.cell(place.within(table)) for place in check.of]
-        spans = [_interval(cell) for cell in cells]
-        exact = len({cell.number for cell in cells}) == 1
-        if exact or max(low for low, _ in spans) < min(high for _, high in spans) - 1e-12:
-            return ""
-        return "not the same number: " + "; ".join(f"{cell.place}: {cell.text}" for cell in cells)
-    own = published.tables[table]
-    numbers = {
-        place.row: number
-        for place in _places(check, own)
-        if (number := published.cell(place.within(table)).number) is not None
-    }
-    if isinstance(check, Order):
-        values = [numbers[row] for row in check.rows]
-        rising = check.direction == "rising"
-        wrong = [
-            f"{a} ({numbers[a]:g}), {b} ({numbers[b]:g})"
-            for a, b, x, y in zip(check.rows, check.rows[1:], values, values[1:], strict=False)
-            if (x > y if rising else x < y)
-        ]
-        return f"{own.where}, {check.metric}: not {check.direction} at {'; '.join(wrong)}" if wrong else ""
-    levels = sorted(set(numbers.values()), reverse=check.direction == "higher")
-    marked = [("best", levels[0], check.best)] + (
-        [("second", levels[1], check.second)] if check.second else []
-    )
-    for word, value, rows in marked:
-        found = {row for row, number in numbers.items() if number == value}
-        if found != set(rows):
-            return f"{own.where}, {check.metric}: {word} is {sorted(found)}, marked is {sorted(rows)}"
-    return ""
-
-
-def failing_checks(published: Published) -> list[str]:
-    """What is wrong with the typed numbers: failing checks, differing totals, inconsistencies that agree."""
-    wrong = []
-    for name, table in published.tables.items():
-        found = [check_fails(published, name, check) for check in table.checks]
-        wrong += [f"{published.slug}.yml, table {name!r}: {text}" for text in found if text]
-        total = sum_of_digits(table)
-        if table.total is not None and table.total != total:
-            wrong.append(
-                f"{published.slug}.yml, table {name!r}: the numbers sum to {total}, those of the source "
-                f"text to {table.total}: a number was typed or changed wrongly"
-            )
-    for entry in published.inconsistencies:
-        if entry.check and not check_fails(published, "", entry.check):
-            wrong.append(f"{published.slug}.yml, inconsistency {entry.id}: its numbers agree")
-    contradicted = {name for entry in published.inconsistencies for name in entry.claims}
-    for claim in published.claims:
-        if (holds_as_printed(claim, published) is False) != (claim.id in contradicted):
-            wrong.append(
-                f"{published.slug}.yml, claim {claim.id}: the paper's own cells "
-                + ("agree, but an inconsistency names it" if claim.id in contradicted else "contradict it")
-            )
-    return wrong
-
-
-def sum_of_digits(table: Table) -> Decimal:
-    """The sum of all numbers of a printed table with the digits as typed (a ± counts too)."""
-    total = Decimal(0)
-    for row in table.rows.values():
-        for value in row.values:
-            for number in value.values() if isinstance(value, dict) else [value]:
-                total += number if isinstance(number, Decimal) else Decimal(str(number or 0))
-    return total
-
-
-def holds_as_printed(claim: Claim, published: Published) -> bool | None:
-    """Whether a claim holds on the paper's own cells; None where the paper does not print them."""
-    answers = [_test_holds(test, published.tables[claim.table]) for test in claim.tests]
-    return False if False in answers else None if None in answers else True
-
-
-def _test_holds(test: Threshold | Comparison | Ratio, table: Table) -> bool | None:
-    cells = [table.cell(row, test.metric) for row in rows_of(test)]
-    numbers = [None if cell is None else cell.number for cell in cells]
-    if isinstance(test, Threshold):
-        return _threshold_holds(test, [None if cell is None else cell.value for cell in cells])
-    first, second = numbers
-    if first is None or second is None:
-        return None
-    if isinstance(test, Ratio):
-        return first / second < test.below if test.below is not None else first / second > (test.above or 0)
-    gain = first - second if test.direction == "higher" else second - first
-    return gain > 0 if test.margin == 0 else gain >= -test.margin - 1e-12
-
-
-def _threshold_holds(test: Threshold, values: Sequence[float | Bound | Spread | Range | None]) -> bool | None:
-    answers: list[bool | None] = []
-    for value in values:
-        if isinstance(value, Bound):
-            # "less than 0.5" answers "below 0.5"; other bounds leave the test open
-            under = None not in (test.below, value.less_than) and (value.less_than or 0) <= (test.below or 0)
-            over = None not in (test.above, value.more_than) and (value.more_than or 0) >= (test.above or 0)
-            answers.append(True if under or over else None)
-            continue
-        number = value.mean if isinstance(value, Spread) else None if isinstance(value, Range) else value
-        if number is None:
-            answers.append(None)
-        elif test.equals is not None:
-            answers.append(number == test.equals)
-        else:
-            answers.append(number < test.below if test.below is not None else number > (test.above or 0))
-    return False if False in answers else None if None in answers else True
+    def _metrics_of(self, table: str, column: str) -> "list[Metric | Column]":
+        own: Table | OwnTable | None = self.tables.get(table) or self.own_tables.get(table)
+        printed = own.columns.get(column) if isinstance(own, Table) else None
+        found = [_metric(own.metrics, column) if own else None, printed, _metric(self.metrics, column)]
+        return [metric for metric in found if metric]
 
 
 # --- files ---------------------------------------------------------------------------------------------
@@ -731,8 +613,8 @@ for _tag in ("tag:yaml.org,2002:float", "tag:yaml.org,2002:int"):
 
 _KEYS = {
     key
-    for model in (Published, Table, OwnTable, Column, Row, Cell, Claim, Inconsistency, Bound, Spread, Range)
-    + (Threshold, Comparison, Ratio, AllOf, Arithmetic, Same, Marks, Order)
+    for model in (Published, Table, OwnTable, Metric, Column, Row, Cell, Claim, Inconsistency)
+    + (Bound, Spread, Range, Threshold, Comparison, Ratio, AllOf, Arithmetic, Same, Marks, Order)
     for key in model.model_fields
 }
 
@@ -788,24 +670,31 @@ def published_path(slug: str, root: Path | None = None) -> Path:
 
 
 def read_published(slug: str, root: Path | None = None) -> Published:
-    """The published numbers of one system.
+    """The published numbers of one system; a file that did not change is read once.
 
     Raises:
         ProjectError: no such file, not YAML, or against the schema; names the file and the place in it.
     """
     path = published_path(slug, root)
+    try:
+        changed = path.stat().st_mtime_ns
+    except FileNotFoundError:
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yml"))) or "none"
+        raise ProjectError(f"{path} does not exist; published numbers are there for: {known}") from None
+    return _read(path, changed)
+
+
+@lru_cache(maxsize=64)
+def _read(path: Path, changed: int) -> Published:
     raw: Any = None
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), Loader=PublishedReader)
         found = Published.model_validate(raw)
-    except FileNotFoundError:
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yml"))) or "none"
-        raise ProjectError(f"{path} does not exist; published numbers are there for: {known}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ProjectError(f"{path} is not YAML ({error}): mend it") from error
     except ValidationError as error:
         raise ProjectError(f"{path}: {_problems(error, raw)}") from error
-    if found.slug != slug:
+    if found.slug != path.stem:
         raise ProjectError(f"{path}: its slug is {found.slug!r}; name file and slug alike")
     return found
 
@@ -814,3 +703,23 @@ def read_all_published(root: Path | None = None) -> list[Published]:
     """Every published file, by slug."""
     folder = published_path("x", root).parent
     return [read_published(path.stem, root) for path in sorted(folder.glob("*.yml"))]
+
+
+def unit_of(slug: str, table: str, row: str, column: str, root: Path | None = None) -> str:
+    """The unit of a measured number (`mm`, `hands/s`, `1` for a plain number ...), see `Published.unit`.
+
+    Raises:
+        ProjectError: nobody says it; names the file and the line to add.
+    """
+    unit = read_published(slug, root).unit(table, row, column)
+    if unit is None:
+        raise ProjectError(
+            f"{published_path(slug, root)}: no unit for column {column!r} (table {table!r}, row {row!r}): "
+            f'add `{column}: {{unit: ...}}` to `metrics` of the file or of the table; "1" for a plain number'
+        )
+    return unit
+
+
+def better_of(slug: str, table: str, column: str, root: Path | None = None) -> Direction | None:
+    """Whether lower or higher numbers of a column are better; None where nobody says so."""
+    return read_published(slug, root).better(table, column)

@@ -1,4 +1,4 @@
-"""What a figure of a table is drawn from: its records, never numbers typed in."""
+"""What a figure of a table is drawn from: its lines, never numbers typed in."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,36 +7,45 @@ from typing import Any
 
 import numpy as np
 
-from hands_lib.reproduce.records import RunRecord, read_records
-from hands_lib.reproduce.verdicts import largest, sort_out, values_of
+from hands_lib.reproduce.evidence import Evidence, Kind, group_of, largest, read_evidence
+from hands_lib.reproduce.jobs import SMOKE
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """The records of one table by one profile."""
+    """What one profile measured in one table."""
 
-    records: Sequence[RunRecord]
+    evidence: Evidence
+    table: str
+    name: str  # of the profile; empty: nothing was run
+
+    @property
+    def _kind(self) -> Kind:
+        return "unfinished" if self.name == SMOKE else "counted"
 
     @property
     def profile(self) -> str:
         """For a figure's title: `cpu profile`, or that it is no result."""
-        names = {record.profile for record in self.records}
-        if not names:
-            return "not run"
-        return "a smoke run, not a result" if names == {"smoke"} else f"{', '.join(sorted(names))} profile"
+        words = {"": "not run", SMOKE: "a smoke run, not a result"}
+        return words.get(self.name, f"{self.name} profile")
 
     @property
     def rows(self) -> list[str]:
-        return sorted({record.variant for record in self.records})
+        found = self.evidence.of_table(self.table, self._kind)
+        return sorted(row for (_, row), lines in found.items() if self.name in {one.profile for one in lines})
 
     def metrics(self, row: str) -> list[str]:
-        """Names of what was measured of a row, in the order of the record."""
-        own = (record.metrics for record in self.records if record.variant == row)
+        """Names of what was measured of a row, in the order of the line."""
+        lines = self.evidence.of_table(self.table, self._kind).get((self.table, row), [])
+        own = (line.rows[self.table][row] for line in lines if line.profile == self.name)
         return list(dict.fromkeys(name for metrics in own for name in metrics))
 
     def values(self, row: str, metric: str) -> list[float]:
-        """One number for each seed; empty where the row was not run."""
-        return list(values_of(self.records, row, metric).values())
+        """One number for each seed; empty where the row was not run. Of a row that was measured on several
+        data sets or by several protocols, those of the first by name."""
+        groups = self.evidence.cell(self.table, row, metric, self._kind)
+        lines = next((own for group, own in groups.items() if group[0] == self.name), {})
+        return [line.rows[self.table][row][metric] for _, line in sorted(lines.items())]
 
     def mean(self, row: str, metric: str) -> float:
         """Over the seeds; NaN where the row was not run, which a figure leaves out."""
@@ -53,11 +62,14 @@ class Recorded:
 
 
 def recorded(slug: str, table: str, root: Path | None = None) -> Recorded:
-    """The records of a table by the present method: of the largest profile that ran, or smoke ones where
-    there are no others.
+    """What counts of a table: of the largest profile that ran, or smoke jobs where there are no others.
 
-    Raises ProjectError for a damaged record.
+    Raises ProjectError: something in the store cannot be read.
     """
-    own = [record for record in read_records(slug, root) if record.table == table]
-    found = largest(sort_out(own, root).counted)
-    return Recorded(found or [record for record in own if record.profile == "smoke"])
+    evidence = read_evidence(slug, root)
+    counted, unfinished = (
+        [group_of(line, table) for lines in evidence.of_table(table, kind).values() for line in lines]
+        for kind in ("counted", "unfinished")
+    )
+    profiles = [profile for profile, *_ in largest(counted)] or [p for p, *_ in unfinished if p == SMOKE]
+    return Recorded(evidence, table, profiles[0] if profiles else "")

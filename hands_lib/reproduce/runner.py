@@ -7,7 +7,6 @@ cache that Jupyter Book reads (`execute_notebooks: cache`), so Jupyter Book itse
 import concurrent.futures
 import fcntl
 import hashlib
-import json
 import logging
 import multiprocessing
 import os
@@ -19,7 +18,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +29,11 @@ from tqdm import tqdm
 from traitlets.config import Config
 
 from hands_lib.reproduce.chapters import Chapter, list_chapters, read_notebook, resolve_parameters
-from hands_lib.reproduce.plan import parameters_hash, planned_runs, started_marker
-from hands_lib.reproduce.project import ProjectError, write_atomically
-from hands_lib.reproduce.records import JOB, Job
+from hands_lib.reproduce.collecting import collect
+from hands_lib.reproduce.jobs import ASKED, SMOKE, Asked
+from hands_lib.reproduce.project import ProjectError
+from hands_lib.reproduce.results_data import write_results
+from hands_lib.reproduce.store import runs_folder
 
 PACKAGE = Path(__file__).resolve().parents[1]  # the hands_lib that chapters import
 WORKERS = 2
@@ -67,20 +68,19 @@ def _data_listing() -> str:
 
 def source_key(chapter: Chapter, root: Path) -> str:
     """Hash of everything that can change a chapter's outputs: its text, hands_lib, the lock, the manifests,
-    presets, published tables and committed records, the data at hand; for back matter every record and
-    the other chapters' notebooks as well."""
-    files = [chapter.path, root / "requirements.lock", *sorted(PACKAGE.rglob("*.py"))]
+    presets, published tables, versions and collected results, the data at hand; for back matter the jobs that
+    are not collected and the other chapters' notebooks as well."""
+    files = [chapter.path, root / "requirements.lock", root / "book" / "versions.yml"]
+    files += sorted(PACKAGE.rglob("*.py"))
     for folder, pattern in [
         ("data_manifests", "*.yml"),
         ("book/presets", "*.yml"),
         ("book/published", "*.yml"),
-        ("book/results", "*.json"),
+        ("book/results", "*.jsonl"),
     ]:
-        found = sorted((root / folder).rglob(pattern))
-        if not chapter.back_matter:  # smoke records are written by the chapters themselves
-            found = [path for path in found if not path.name.startswith("smoke-")]
-        files += found
-    if chapter.back_matter:
+        files += sorted((root / folder).rglob(pattern))
+    if chapter.back_matter:  # the others write smoke jobs themselves
+        files += sorted((runs_folder(root) / "done").glob("*.json"))
         files += sorted(
             executed_path(c, root)
             for c in list_chapters(root)
@@ -151,12 +151,12 @@ def _failure(chapter: Chapter, root: Path, notebook: Any) -> str | None:
 
 
 @contextmanager
-def _environment(root: Path, threads: int | None, job: Job) -> Iterator[None]:
-    """Kernels inherit this: numerical threads, IPython's files inside the build folder, and what they are
-    run for, which goes into their records."""
+def _environment(root: Path, threads: int | None, asked: Asked) -> Iterator[None]:
+    """Kernels inherit this: numerical threads, IPython's files inside the build folder, and that `hands` has
+    started them."""
     ipython = root / "_build" / ".ipython"
     ipython.mkdir(parents=True, exist_ok=True)
-    wanted = {"IPYTHONDIR": str(ipython), "PYTHONHASHSEED": "0", JOB: json.dumps(asdict(job))}
+    wanted = {"IPYTHONDIR": str(ipython), "PYTHONHASHSEED": "0", ASKED: asked.text}
     if threads:
         wanted |= dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads))
     before = {name: os.environ.get(name) for name in wanted}
@@ -207,7 +207,7 @@ def execute(
     threads: int | None = None,
     timeout: int | None = None,
     progress: bool = False,
-    job: Job | None = None,
+    asked: Asked | None = None,
     time_limit: int | float | None = None,
 ) -> Outcome:
     """Run a chapter into `target`. A failing run leaves `<target>.failed.ipynb` and no other trace.
@@ -222,7 +222,7 @@ def execute(
     start, limit = time.time(), _TimeLimit(time_limit)
     try:
         nbformat.write(read_chapter(chapter, root), work)
-        with _environment(root, threads, job or Job(chapter.name)), limit:
+        with _environment(root, threads, asked or Asked(by_hands=True)), limit:
             papermill.execute_notebook(
                 work,
                 work,
@@ -275,30 +275,18 @@ def run_chapter(
     given: dict[str, Any],
     force: bool = False,
     time_limit: int | float | None = None,
+    dirty: bool = False,
 ) -> Outcome:
     """`hands run`: the plain smoke run becomes the book's own output, any other goes below `runs/`."""
     progress = sys.stderr.isatty()
-    notebook = read_notebook(chapter, root)
-    parameters = resolve_parameters(chapter, notebook, root, profile, given)
-    if parameters or force or time_limit:
-        values = "".join(f"-{name}={value}" for name, value in sorted(given.items()))
-        name = re.sub(r"[^\w.=+-]+", "_", profile + values)[:120]
-        target = root / "runs" / chapter.name / f"{name}.ipynb"
-        planned = planned_runs(chapter, root, profile, given)
-        variants = {run.variant or "" for run in planned}
-        only = variants.pop() if len(variants) == 1 else ""
-        job = Job(chapter.name, parameters_hash(notebook, parameters), force, only)
-        markers = [started_marker(run, root) for run in planned]
-        for marker in markers:
-            write_atomically(marker, "")
-        outcome = execute(
-            chapter, root, target, parameters, progress=progress, job=job, time_limit=time_limit
-        )
-        for marker in markers if outcome.failure is None else []:
-            marker.unlink(missing_ok=True)
-        return outcome
-    target = executed_path(chapter, root)
-    return execute(chapter, root, target, threads=1, progress=progress)
+    parameters = resolve_parameters(chapter, root, profile, given)
+    if profile == SMOKE and not (given or force or time_limit):
+        return execute(chapter, root, executed_path(chapter, root), threads=1, progress=progress)
+    values = "".join(f"-{name}={value}" for name, value in sorted(given.items()))
+    name = re.sub(r"[^\w.=+-]+", "_", profile + values)[:120]
+    target = root / "runs" / chapter.name / f"{name}.ipynb"
+    asked = Asked(by_hands=True, force=force, dirty=dirty)
+    return execute(chapter, root, target, parameters, progress=progress, asked=asked, time_limit=time_limit)
 
 
 # --- the book ------------------------------------------------------------------------------------------
@@ -393,6 +381,8 @@ def build_book(root: Path) -> Path:
             a cell fails.
     """
     with _one_at_a_time(root):
+        for text in collect(root):
+            print(text, file=sys.stderr)
         outcomes = execute_book(root)
         failures = [outcome.failure for outcome in outcomes if outcome.failure]
         if failures:
@@ -407,6 +397,7 @@ def build_book(root: Path) -> Path:
             publish(outcome, root)
         shutil.rmtree(root / "_build" / ".doctrees", ignore_errors=True)  # else pages keep their old outputs
         _render(root)
+        write_results(root, html / "_static")
         stamp.write_text(key)
         return page
 

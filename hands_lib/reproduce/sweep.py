@@ -1,14 +1,13 @@
 """Sweeps: the missing jobs of a profile, spread over cores, GPUs or a cluster by Snakemake.
 
-The records are the only truth about what is done: every call plans anew from them and hands Snakemake just
-the jobs that are missing, so nothing has to be unlocked, cleaned or marked complete after a crash. There are
-two kinds of lock, which the system releases when their process dies: one of a chapter and profile, held by a
+The store is the only truth about what is done: every call plans anew from it and hands Snakemake just the
+jobs that are missing, so nothing has to be unlocked, cleaned or marked complete after a crash. There are two
+kinds of lock, which the system releases when their process dies: one of a chapter and profile, held by a
 sweep and its Snakemake, and one of a job, held by the process that executes it; a second one waits for it and
 then finds the job recorded.
 
     runs/sweeps/<name>-<profile>/   jobs.json, snakemake.log, logs/<job>.log, done/<job>,
                                     failed/<job> (its report)
-    runs/started/<job>              there while a job is not finished
     runs/locks/                     the locks
 
 As a module (`python -m hands_lib.reproduce.sweep jobs.json JOB`) it executes one job; Snakemake calls that.
@@ -30,18 +29,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
-from hands_lib.reproduce.chapters import SMOKE, find_chapter
+from hands_lib.reproduce.chapters import find_chapter
+from hands_lib.reproduce.collecting import collect
+from hands_lib.reproduce.jobs import SMOKE
 from hands_lib.reproduce.plan import (
     Planned,
-    PlannedRun,
-    chapters_of,
+    PlannedJob,
     duration,
     look_up,
-    planned_runs,
+    plan_of,
+    planned_jobs,
     time_left,
 )
-from hands_lib.reproduce.project import ProjectError, nearest, remove_leftovers, set_aside, write_atomically
-from hands_lib.reproduce.records import RESULTS, all_results
+from hands_lib.reproduce.project import ProjectError, nearest, remove_leftovers, write_atomically
+from hands_lib.reproduce.store import RESULTS, results_folder, runs_folder
 
 RETRIES = 2  # attempts after the first one; each goes on from the checkpoint
 GRACE = 5.0  # seconds that jobs have to stop after Ctrl-C
@@ -82,10 +83,10 @@ def _holder(path: Path) -> str:
 
 
 @contextmanager
-def _lock_chapters(runs: list[PlannedRun], root: Path) -> Iterator[list[TextIO]]:
+def _lock_chapters(jobs: list[PlannedJob], root: Path) -> Iterator[list[TextIO]]:
     held: list[TextIO] = []
     try:
-        for chapter, profile in sorted({(r.chapter.name, r.profile) for r in runs}):
+        for chapter, profile in sorted({(job.chapter.name, job.profile) for job in jobs}):
             path = _lock_path(root, f"sweep-{chapter.replace('/', '.')}-{profile}")
             file = _try_lock(path)
             if file is None:
@@ -161,16 +162,16 @@ def _run_job(sweep: dict[str, Any], name: str) -> str | None:
             lock = _try_lock(path)
     with lock:
         chapter = find_chapter(job["chapter"], root)
-        (run,) = planned_runs(chapter, root, job["profile"], job["given"])
-        if run.name != name:
+        (planned,) = planned_jobs(chapter, root, job["profile"], job["given"])
+        if planned.name != name:
             raise ProjectError(
                 f"{chapter.path} or its preset changed since the sweep was started: start it again"
             )
-        ((planned,), _) = look_up([run], root)
-        if planned.state == "recorded" and not job["force"]:
+        ((found,), _) = look_up([planned], root)
+        if found.state == "recorded" and not job["force"]:
             print("recorded already", flush=True)
             return None
-        limits = run.limits
+        limits = planned.limits
         if limits.memory_mb and not limits.gpus:  # CUDA maps far more than it uses
             size = limits.memory_mb * 2**20
             hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
@@ -182,13 +183,16 @@ def _run_job(sweep: dict[str, Any], name: str) -> str | None:
 
         with _one_gpu(root, limits.gpus):
             outcome = run_chapter(
-                chapter, root, run.profile, job["given"], job["force"], 60 * limits.minutes or None
+                chapter, root, planned.profile, job["given"], job["force"], 60 * limits.minutes or None
             )
         if outcome.failure:
             return outcome.failure
-        ((planned,), _) = look_up([run], root)
-        if planned.state != "recorded":
-            return f"{chapter.name} ran, but wrote no record of {_words(run)}: call record_run in it"
+        ((found,), _) = look_up([planned], root)
+        if found.state != "recorded":
+            return (
+                f"{chapter.name} ran, but recorded no job of {_words(planned)} with its parameters: call "
+                "record_job in it, with a Job of that name and chapter_parameters"
+            )
         print(f"done in {outcome.seconds:.1f} s", flush=True)
     return None
 
@@ -196,8 +200,8 @@ def _run_job(sweep: dict[str, Any], name: str) -> str | None:
 # --- the whole sweep -----------------------------------------------------------------------------------
 
 
-def _words(run: PlannedRun) -> str:
-    words = [run.chapter.stem, run.variant, None if run.seed is None else f"seed {run.seed}"]
+def _words(job: PlannedJob) -> str:
+    words = [job.chapter.stem, job.variant, None if job.seed is None else f"seed {job.seed}"]
     return ", ".join(word for word in words if word)
 
 
@@ -225,7 +229,7 @@ def _snakemake(root: Path, cores: int, cluster: str | None, retries: int) -> lis
 
 def _check_writable(root: Path) -> None:
     """Say it before hours of training, not after."""
-    for folder in (all_results(root), root / "runs"):
+    for folder in (results_folder(root), runs_folder(root) / "done"):
         probe = folder / f".probe.{os.getpid()}"
         write_atomically(probe, "")
         probe.unlink()
@@ -254,19 +258,19 @@ def sweep(
         raise ProjectError(f"--cores is {cores}; give at least 1")
     if retries < 0:
         raise ProjectError(f"--retries is {retries}; give 0 or more")
-    runs = [r for c in chapters_of(name, root, profile) for r in planned_runs(c, root, profile, given)]
+    jobs = plan_of(name, root, profile, given)
     _check_writable(root)
     command = _snakemake(root, cores, cluster, retries)
-    with _terminate_as_interrupt(), _lock_chapters(runs, root) as locks:
-        planned, damaged = look_up(runs, root)
-        for path, message in damaged:
-            print(f"{message}\n  set aside as {set_aside(path).name}", file=out, flush=True)
-        for folder in (all_results(root), *all_results(root).glob("*/")):
+    with _terminate_as_interrupt(), _lock_chapters(jobs, root) as locks:
+        folders = [runs_folder(root) / "done", *(runs_folder(root) / "weights").glob("*/")]
+        for folder in (*folders, *results_folder(root).glob("**/")):
             for path in remove_leftovers(folder):
                 print(f"removed {path.name}, which a killed process left half-written", file=out, flush=True)
+        _collect(root, out)
+        planned, _ = look_up(jobs, root)
         missing = [p for p in planned if force or p.state != "recorded"]
         print(
-            f"{len(planned)} runs, {len(planned) - len(missing)} recorded, {len(missing)} to do",
+            f"{len(planned)} jobs, {len(planned) - len(missing)} recorded, {len(missing)} to do",
             file=out,
             flush=True,
         )
@@ -274,8 +278,16 @@ def sweep(
             return 0
         folder = root / "runs" / "sweeps" / f"{name or 'book'}-{profile}".replace("/", ".")
         _prepare(folder, missing, root, profile, given, force)
-        code = _watch(command, folder, missing, [lock.fileno() for lock in locks], cores, out)
+        try:
+            code = _watch(command, folder, missing, [lock.fileno() for lock in locks], cores, out)
+        finally:
+            _collect(root, out)
         return _report(folder, missing, root, code, out)
+
+
+def _collect(root: Path, out: TextIO | None) -> None:
+    for text in collect(root):
+        print(text, file=out, flush=True)
 
 
 @contextmanager
@@ -295,12 +307,12 @@ def _prepare(
     folder: Path, missing: list[Planned], root: Path, profile: str, given: dict[str, Any], force: bool
 ) -> None:
     jobs = {
-        p.run.name: {
-            "chapter": p.run.chapter.name,
+        p.job.name: {
+            "chapter": p.job.chapter.name,
             "profile": profile,
             "given": given
-            | {k: [v] for k, v in (("variants", p.run.variant), ("seeds", p.run.seed)) if v is not None},
-            "limits": asdict(p.run.limits),
+            | {k: [v] for k, v in (("variants", p.job.variant), ("seeds", p.job.seed)) if v is not None},
+            "limits": asdict(p.job.limits),
             "force": force,
         }
         for p in missing
@@ -316,7 +328,7 @@ def _prepare(
 
 def _count(folder: Path, missing: list[Planned]) -> tuple[int, int, int]:
     """Jobs done, running, and with an attempt that failed."""
-    names = {p.run.name for p in missing}
+    names = {p.job.name for p in missing}
     there = {
         kind: {path.name.removesuffix(".log") for path in (folder / kind).glob("*")} & names
         for kind in ("done", "failed", "logs")
@@ -394,8 +406,8 @@ def _stop(process: subprocess.Popen) -> None:
 
 
 def _report(folder: Path, missing: list[Planned], root: Path, code: int, out: TextIO | None) -> int:
-    after, _ = look_up([p.run for p in missing], root)
-    failed = [p.run for p in after if p.state != "recorded"]
+    after, _ = look_up([p.job for p in missing], root)
+    failed = [p.job for p in after if p.state != "recorded"]
     if not failed:
         print(f"all {len(after)} are recorded", file=out, flush=True)
         return 0
@@ -404,19 +416,19 @@ def _report(folder: Path, missing: list[Planned], root: Path, code: int, out: Te
         file=out,
         flush=True,
     )
-    for run in failed[:20]:
-        log = folder / "logs" / f"{run.name}.log"
-        told = next((p for p in (folder / "failed" / run.name, log) if p.is_file()), None)
+    for job in failed[:20]:
+        log = folder / "logs" / f"{job.name}.log"
+        told = next((p for p in (folder / "failed" / job.name, log) if p.is_file()), None)
         lines = told.read_text(encoding="utf-8", errors="replace").splitlines() if told else []
         last = " ".join(line.strip() for line in lines[-6:] if "full traceback" not in line)
-        print(f"  {_words(run)}: {last[:300] or 'was not started'}\n    log: {log}", file=out, flush=True)
+        print(f"  {_words(job)}: {last[:300] or 'was not started'}\n    log: {log}", file=out, flush=True)
     if code < 0:
         print(
             f"  Snakemake was killed (signal {-code}); its log: {folder / 'snakemake.log'}",
             file=out,
             flush=True,
         )
-    elif not any((folder / "logs" / f"{run.name}.log").is_file() for run in failed):
+    elif not any((folder / "logs" / f"{job.name}.log").is_file() for job in failed):
         text = (folder / "snakemake.log").read_text(encoding="utf-8", errors="replace")
         print("  Snakemake started none of them:\n" + "\n".join(text.splitlines()[-8:]), file=out, flush=True)
     return 1

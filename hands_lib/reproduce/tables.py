@@ -1,152 +1,76 @@
 """Published beside measured: the tables and verdicts that chapters and the back matter show.
 
-Which records count, and how claims are judged, stands in `verdicts.py`.
+Which lines of jobs count stands in `evidence.py`, how claims are judged in `verdicts.py`.
 """
 
-import html
 import json
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-from hands_lib.reproduce.project import ProjectError, find_root, nearest
+from hands_lib.reproduce.chapters import list_chapters
+from hands_lib.reproduce.evidence import Evidence, Kind, largest, read_evidence
+from hands_lib.reproduce.html_tables import HtmlTable, Page, Section
+from hands_lib.reproduce.jobs import SMOKE, JobLine
+from hands_lib.reproduce.printed_checks import holds_as_printed
+from hands_lib.reproduce.project import find_root, nearest
 from hands_lib.reproduce.published import (
     Cell,
     Claim,
+    OwnClaim,
     Published,
-    holds_as_printed,
     read_all_published,
     read_published,
 )
-from hands_lib.reproduce.records import RunRecord, read_records
-from hands_lib.reproduce.verdicts import (
-    Evidence,
-    claims_text,
-    count_answers,
-    groups,
-    judge,
-    largest,
-    sort_out,
-    spread,
-    values_of,
-)
-
-# --- display -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class HtmlTable:
-    """A table with caption, header cells and notes that a notebook, a page and a terminal can show."""
-
-    caption: str
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    empty: str = "nothing yet"
-    notes: Sequence[str] = ()
-
-    def _repr_html_(self) -> str:
-        def cells(texts: Sequence[str], opening: str) -> str:
-            # a line may break behind the underscores of a metric's name and before ±, not behind it
-            shown = (
-                html.escape(t).replace("_", "_<wbr>").replace("± ", "±\N{NO-BREAK SPACE}") for t in texts
-            )
-            return "".join(f"<{opening}>{text}</{opening[:2]}>" for text in shown)
-
-        head = cells(self.head, 'th scope="col"')
-        lines = [cells(row[:1], 'th scope="row"') + cells(row[1:], "td") for row in self.rows]
-        lines = lines or [f'<td colspan="{len(self.head)}">{html.escape(self.empty)}</td>']
-        body = "".join(f"<tr>{line}</tr>" for line in lines)
-        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
-        # tabindex: a wide table scrolls, and must do so from the keyboard too
-        label = html.escape(self.caption, quote=True)
-        many = " hands-table-many" if len(self.head) > 5 else ""  # columns, in smaller type
-        return (
-            f'<div class="hands-table{many}" role="region" tabindex="0" aria-label="{label}"><table>'
-            f"<caption>{html.escape(self.caption)}</caption>"
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}</div>"
-        )
-
-    def __repr__(self) -> str:
-        rows = [list(self.head), *map(list, self.rows)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(self.head))]
-        lines = ["  ".join(t.ljust(w) for t, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-        return "\n".join(
-            [self.caption, lines[0], "-" * sum(widths), *(lines[1:] or [self.empty]), *self.notes]
-        )
-
-
-@dataclass(frozen=True)
-class Section:
-    """Tables, or sections again, under a line that folds them away, from the keyboard too."""
-
-    title: str
-    parts: "Sequence[HtmlTable | Section]"
-    unfolded: bool = False
-
-    def _repr_html_(self) -> str:
-        inside = "\n".join(part._repr_html_() for part in self.parts)
-        opening = "<details open>" if self.unfolded else "<details>"
-        return f"{opening}<summary>{html.escape(self.title)}</summary>\n{inside}\n</details>"
-
-    def __repr__(self) -> str:
-        return "\n\n".join([f"== {self.title} ==", *map(repr, self.parts)])
-
-
-@dataclass(frozen=True)
-class Page:
-    """Several tables or sections shown one below the other."""
-
-    tables: Sequence[HtmlTable | Section]
-
-    def _repr_html_(self) -> str:
-        return "\n".join(table._repr_html_() for table in self.tables)
-
-    def __repr__(self) -> str:
-        return "\n\n".join(map(repr, self.tables))
-
-
-# --- tables --------------------------------------------------------------------------------------------
+from hands_lib.reproduce.store import read_lines
+from hands_lib.reproduce.verdicts import Verdict, claims_text, count_answers, judge, said, spread
+from hands_lib.reproduce.versions import version_of
 
 HEAD = ("row", "metric", "published", "measured", "runs")
-SMOKE, STALE = " (smoke)", " (stale)"
+HOW = "(mean ± standard deviation over n seeds)"
+SMOKE_MARK, DIRTY_MARK, STALE_MARK = " (smoke)", " (dirty)", " (stale)"
+NOTES = {
+    SMOKE_MARK: "smoke: a short run that shows that the chapter works; not a result",
+    DIRTY_MARK: "dirty: a run of sources that are in no commit; not a result",
+}
 MOST_COLUMNS = 8  # of metrics, side by side on a page
 
 
 @dataclass(frozen=True)
 class _Measured:
-    """One cell by the runs that may be averaged: all of one profile, data set and protocol."""
+    """One cell by the lines that may be averaged: all of one profile, data set and protocol."""
 
     profile: str
     source: str  # data set and protocol
     seeds: int
     number: str
     unit: str
-    mark: str  # of a smoke or stale run
+    mark: str  # of what is no result
 
     def text(self, with_unit: bool = True) -> str:
         return self.number + (f" {self.unit}" if self.unit and with_unit else "") + self.mark
 
 
-def _measured(
-    row: str, metric: str, records: Sequence[RunRecord], stale: Sequence[RunRecord]
-) -> list[_Measured]:
-    """What was measured in one cell, once for each data set and protocol. What an earlier version of the
-    method measured is shown only where the present one measured nothing, and a smoke run only where there is
+def measured(evidence: Evidence, table: str, row: str, metric: str) -> list[_Measured]:
+    """What was measured in one cell, once for each data set and protocol. What another version of the chapter
+    measured is shown only where the present one measured nothing, and what is unfinished only where there is
     no result."""
-    own = [r for r in records if r.variant == row and metric in r.metrics]
-    best = largest(own)
-    smoke = [] if best else [r for r in own if r.profile == "smoke"]
-    old = [] if best else largest([r for r in stale if r.variant == row and metric in r.metrics])
-    measured = []
-    for mark, found in (("", best), (STALE, old), (SMOKE, smoke)):
-        for (profile, dataset, version, protocol), group in groups(found).items():
-            source = f"{dataset} {version}; {protocol}"
-            units = {r.metrics[metric].unit for r in group}
-            unit = "" if units == {"1"} else " / ".join(sorted(units))
-            values = list(values_of(group, row, metric).values())
-            measured.append(_Measured(profile, source, len(values), spread(values), unit, mark))
-    return measured
+    found = []
+    for kind in ("counted", "stale", "unfinished"):
+        cells = evidence.cell(table, row, metric, kind)
+        for group in largest(list(cells)) or (list(cells) if kind == "unfinished" else []):
+            profile, dataset, version, protocol = group
+            values = [line.rows[table][row][metric] for _, line in sorted(cells[group].items())]
+            unit = evidence.unit(table, row, metric)
+            mark = {"counted": "", "stale": STALE_MARK}.get(
+                kind, SMOKE_MARK if profile == SMOKE else DIRTY_MARK
+            )
+            own = (len(values), spread(values), "" if unit == "1" else unit, mark)
+            found.append(_Measured(profile, f"{dataset} {version}; {protocol}", *own))
+        if kind == "counted" and found:
+            break
+    return found
 
 
 def _runs(profile: str, seeds: int, source: str, sources: list[str]) -> str:
@@ -156,17 +80,28 @@ def _runs(profile: str, seeds: int, source: str, sources: list[str]) -> str:
     return f"{profile}, n = {seeds} [{sources.index(source) + 1}]"
 
 
-def _notes_on_runs(sources: Sequence[str], measured: Sequence[_Measured]) -> list[str]:
-    notes = [f"[{i}] {source}" for i, source in enumerate(sources, 1)]
-    if any(m.mark == SMOKE for m in measured):
-        notes.append("smoke: a short run that shows that the chapter works; not a result")
-    return notes
+def _notes_on_runs(sources: Sequence[str], cells: Sequence[_Measured]) -> list[str]:
+    marks = {cell.mark for cell in cells}
+    numbered = [f"[{i}] {source}" for i, source in enumerate(sources, 1)]
+    return numbered + [note for mark, note in NOTES.items() if mark in marks]
+
+
+def columns_of(
+    evidence: Evidence, table: str, kinds: Sequence[Kind] = ("counted", "stale", "unfinished")
+) -> dict[str, list[str]]:
+    """Row -> metrics, in the order in which jobs recorded them."""
+    found: dict[str, dict[str, None]] = {}
+    for kind in kinds:
+        for (_, row), lines in evidence.of_table(table, kind).items():
+            for line in lines:
+                found.setdefault(row, {}).update(dict.fromkeys(line.rows[table][row]))
+    return {row: list(columns) for row, columns in found.items()}
 
 
 def _measured_table(
     caption: str,
-    records: Sequence[RunRecord],
-    stale: Sequence[RunRecord],
+    table: str,
+    evidence: Evidence,
     without: Container[tuple[str, str]],
     order: Sequence[str],
     notes: Sequence[str],
@@ -174,32 +109,31 @@ def _measured_table(
     """Measured numbers, rows by metrics, `without` those that stand in another table: a line for every row
     and its runs. Metrics stand below each other where they are too many or the rows too few, and each number
     has a line of its own where most of such a table would be empty."""
-    both = [*records, *stale]
-    names = {r.variant for r in both}
-    metrics = list(dict.fromkeys(metric for r in both for metric in r.metrics))
+    columns = columns_of(evidence, table)
+    metrics = list(dict.fromkeys(metric for own in columns.values() for metric in own))
     lines: dict[tuple[str, str, str], dict[str, _Measured]] = {}  # row, profile and source -> metric -> cell
-    for row in [*(name for name in order if name in names), *sorted(names - set(order))]:
+    for row in [*(name for name in order if name in columns), *sorted(columns.keys() - set(order))]:
         own = [
-            (metric, m) for metric in metrics if (row, metric) not in without
-            for m in _measured(row, metric, records, stale)
+            (metric, m) for metric in metrics if metric in columns[row] and (row, metric) not in without
+            for m in measured(evidence, table, row, metric)
         ]  # fmt: skip
         has_result = any(not m.mark for _, m in own)
         for metric, m in own:
-            if not (has_result and m.mark == SMOKE):  # a smoke run adds no line to a measured row
+            if not (has_result and m.mark in NOTES):  # what is no result adds no line to a measured row
                 lines.setdefault((row, m.profile, m.source), {})[metric] = m
     if not lines:
         return HtmlTable(caption, [word for word in HEAD if word != "published"], [], "not run", notes)
 
-    measured = [m for cells in lines.values() for m in cells.values()]
+    cells = [m for own in lines.values() for m in own.values()]
     units: dict[str, set[str]] = {}
-    for cells in lines.values():
-        for metric, m in cells.items():
+    for own in lines.values():
+        for metric, m in own.items():
             units.setdefault(metric, set()).add(m.unit)
     metrics = [metric for metric in metrics if metric in units]
-    seeds = {line: max(m.seeds for m in cells.values()) for line, cells in lines.items()}
+    seeds = {line: max(m.seeds for m in own.values()) for line, own in lines.items()}
     sources: list[str] = []
     runs = {line: _runs(line[1], seeds[line], line[2], sources) for line in lines}
-    below = _notes_on_runs(sources, measured)
+    below = _notes_on_runs(sources, cells)
     alike = len(set(runs.values())) == 1
     if alike:  # said once, below
         (_, profile, source), n = next(iter(seeds.items()))
@@ -213,11 +147,11 @@ def _measured_table(
             return "-"
         return m.text(with_unit) + (f" (n = {m.seeds})" if m.seeds < seeds[line] else "")
 
-    if 2 * len(measured) < len(lines) * len(metrics):
+    if 2 * len(cells) < len(lines) * len(metrics):
         body = [
             [line[0], metric, text(line, metric, with_unit=True), *([] if alike else [runs[line]])]
-            for line, cells in lines.items()
-            for metric in cells
+            for line, own in lines.items()
+            for metric in own
         ]
         return HtmlTable(caption, ["row", "metric", "measured", *last], body, notes=below)
     heads = [
@@ -242,51 +176,45 @@ def _cell_text(cell: Cell) -> str:
     return f"{cell.text}{unit} ({cell.where}){'' if cell.verified else '*'}"
 
 
+def _notes_on_lines(evidence: Evidence, name: str) -> list[str]:
+    """How many lines count for nothing."""
+    stale, other = (
+        len({id(line) for lines in evidence.of_table(name, kind).values() for line in lines})
+        for kind in ("stale", "other")
+    )
+    notes = (
+        [f"stale: {stale} jobs by another version of their chapter; they count for nothing"] if stale else []
+    )
+    return notes + ([f"{other} jobs with other settings than the others are not counted"] if other else [])
+
+
 def compare_table(published: Published, name: str, evidence: Evidence) -> list[HtmlTable | Section]:
     """One published table with the measured numbers beside it, then, folded away, what was measured beyond
     its numbers. Of a table that the paper does not print, the measured numbers alone."""
     table = published.tables.get(name)
-    cells = table.cells if table else []
-    own, stale, other = (
-        [r for r in records if r.table == name]
-        for records in (evidence.counted, evidence.stale, evidence.other_settings)
-    )
-    for cell in cells:
-        for record in own:
-            measured = record.metrics.get(cell.metric)
-            if record.variant == cell.row and measured and measured.unit != cell.unit:
-                raise ProjectError(
-                    f"{published.slug}/{record.file_name}: {cell.metric} is in {measured.unit}, "
-                    f"the published number in {cell.unit}: record it in {cell.unit}"
-                )
-    how = "(mean ± standard deviation over n seeds)"
-    known = {(cell.row, cell.metric): _cell_text(cell) for cell in cells}
-    of_all = []
-    if stale:
-        of_all.append(f"stale: {len(stale)} runs by an earlier version of the method; they count for nothing")
-    if other:
-        of_all.append(f"{len(other)} runs with other settings than most are not counted")
-    if not cells:
+    of_all = _notes_on_lines(evidence, name)
+    if table is None or not table.cells:
         title, own_notes, order = own_title(published, name)
-        caption = f"{title}: beyond the paper, measured {how}"
-        return [_measured_table(caption, own, stale, known, order, [*of_all, *own_notes])]
+        beyond = "beyond the paper, " if published.source else ""
+        caption = f"{title}: {beyond}measured {HOW}"
+        return [_measured_table(caption, name, evidence, {}, order, [*of_all, *own_notes])]
+    known = {(cell.row, cell.metric): _cell_text(cell) for cell in table.cells}
     sources: list[str] = []
-    beside, measured = [], []
+    beside, cells = [], []
     for (row, metric), printed in known.items():
-        found = _measured(row, metric, own, stale)
-        measured += found
+        found = measured(evidence, name, row, metric)
+        cells += found
         beside += [
             (row, metric, printed, m.text(), _runs(m.profile, m.seeds, m.source, sources)) for m in found
         ] or [(row, metric, printed, "not run", "")]
-    notes = _notes_on_runs(sources, measured)
-    caption = f"{table.title}: published and measured {how}"
-    notes += [*of_all, *_published_notes(published, name)]
+    caption = f"{table.title}: published and measured {HOW}"
+    notes = [*_notes_on_runs(sources, cells), *of_all, *_published_notes(published, name)]
     shown: list[HtmlTable | Section] = [HtmlTable(caption, HEAD, beside, notes=notes)]
-    caption = f"{table.title}: measured beyond the printed numbers {how}"
-    order = table.order or list(dict.fromkeys(cell.row for cell in cells))
-    beyond = _measured_table(caption, own, stale, known, order, [])
-    if beyond.rows:
-        shown.append(Section("Measured beyond the printed numbers", [beyond]))
+    caption = f"{table.title}: measured beyond the printed numbers {HOW}"
+    order = table.order or list(dict.fromkeys(cell.row for cell in table.cells))
+    beyond_print = _measured_table(caption, name, evidence, known, order, [])
+    if beyond_print.rows:
+        shown.append(Section("Measured beyond the printed numbers", [beyond_print]))
     return shown
 
 
@@ -297,10 +225,11 @@ def own_title(published: Published, name: str) -> tuple[str, list[str], list[str
     return (own.title, [own.note] if own.note else [], own.order) if own else (name, [], [])
 
 
-def tables_beyond(published: Published, records: Sequence[RunRecord]) -> list[str]:
-    """The tables of `own_tables`, then those that are in no file but in the records."""
-    recorded = sorted({record.table for record in records} - published.tables.keys())
-    return list(dict.fromkeys([*published.own_tables, *recorded]))
+def tables_beyond(published: Published, evidence: Evidence) -> list[str]:
+    """The tables of `own_tables`, then those that are in no file but in lines."""
+    recorded = evidence.tables("counted", "stale", "other", "unfinished")
+    beyond = [name for name in recorded if name not in published.tables]
+    return list(dict.fromkeys([*published.own_tables, *beyond]))
 
 
 def _published_notes(published: Published, name: str) -> list[str]:
@@ -351,31 +280,39 @@ def inconsistencies_table(published: Published) -> HtmlTable:
     return HtmlTable("Printed inconsistencies", head, lines, "none found", notes)
 
 
-def claims_tables(published: Published, evidence: Evidence, table: str | None = None) -> list[HtmlTable]:
+def claims_tables(
+    published: Published, evidence: Evidence, table: str | None = None
+) -> tuple[list[HtmlTable], list[Verdict]]:
     """The claims of a paper, whether they hold on its own printed numbers, and their verdicts; and apart from
-    them the targets that this book sets itself. A table without any is left out."""
+    them the targets that this book sets itself. A table without any is left out. With them all verdicts."""
     words = {True: "holds", False: "does not hold", None: "not printed"}
 
     def of(title: str, head: Sequence[str], claims: Sequence[Claim], own: bool) -> HtmlTable:
+        asked = [claim for claim in claims if table in (None, claim.table)]
         answers = [
-            ((c.text, *(() if own else (c.where, words[holds_as_printed(c, published)]))), v)
-            for c in claims
-            for v in judge(c, evidence.counted, evidence.stale)
-            if table in (None, c.table)
+            ((said(c), *(() if own else (c.where, words[holds_as_printed(c, published)]))), verdict)
+            for c in asked
+            for verdict in judge(c, evidence)
         ]
+        verdicts.extend(verdict for _, verdict in answers)
         # what verdicts are judged on is long and mostly the same for all of them
         judged_on = list(dict.fromkeys(v.judged_on for _, v in answers if v.judged_on))
         marks = {text: f"[{i}]" for i, text in enumerate(judged_on, 1)} | {"": ""}
         alike = len(judged_on) < 2
-        rows = [(*said, v.answer, v.effect, *(() if alike else (marks[v.judged_on],))) for said, v in answers]
+        rows = [
+            (*stated, v.answer, "; ".join(text for text in (v.text, v.decided_by) if text))
+            + (() if alike else (marks[v.judged_on],))
+            for stated, v in answers
+        ]
         notes = [f"{'' if alike else marks[text] + ' '}judged on: {text}" for text in judged_on]
         head = (*head, "verdict", "effect and 95 % interval", *(() if alike else ("judged on",)))
         return HtmlTable(title, head, rows, notes=notes)
 
+    verdicts: list[Verdict] = []
     claims = of("Claims and verdicts", ("claim", "place", "in print"), published.claims, own=False)
     title = "Targets of this book, which are no claims of the paper, and verdicts"
     targets = of(title, ("target",), published.own_claims, own=True)
-    return [found for found in (claims, targets) if found.rows]
+    return [found for found in (claims, targets) if found.rows], verdicts
 
 
 def compare(slug: str, table: str | None = None, root: Path | None = None) -> Page:
@@ -388,14 +325,13 @@ def compare(slug: str, table: str | None = None, root: Path | None = None) -> Pa
         ProjectError: no published file for the slug, or no such table in it; suggests the nearest name.
     """
     published = read_published(slug, root)
-    records = read_records(slug, root)
-    known = [*published.tables, *tables_beyond(published, records)]
+    evidence = read_evidence(slug, root)
+    known = [*published.tables, *tables_beyond(published, evidence)]
     if table is not None and table not in known:
         raise nearest(table, known, f"table of {slug}:")
-    evidence = sort_out(records, root)
     names = [table] if table else known
     shown = [part for name in names for part in compare_table(published, name, evidence)]
-    return Page([*shown, *claims_tables(published, evidence, table)])
+    return Page([*shown, *claims_tables(published, evidence, table)[0]])
 
 
 def _of_system(prefix: str, part: HtmlTable | Section) -> HtmlTable | Section:
@@ -407,32 +343,33 @@ def _of_system(prefix: str, part: HtmlTable | Section) -> HtmlTable | Section:
 
 def _system_section(published: Published, root: Path | None) -> Section:
     """A system: what ran in sight, what did not folded away; a system with no run is folded as a whole."""
-    records = read_records(published.slug, root)
-    evidence = sort_out(records, root)
-    measured = {record.table for record in (*evidence.counted, *evidence.stale)}
-    ran = [name for name in published.tables if name in measured]
-    idle = [name for name in published.tables if name not in measured]
-    prefix = f"{published.slug}: "
-    beyond = tables_beyond(published, records)
+    evidence = read_evidence(published.slug, root)
+    known = set(evidence.tables("counted", "stale", "unfinished"))
+    ran = [name for name in published.tables if name in known]
+    idle = [name for name in published.tables if name not in known]
+    beyond = tables_beyond(published, evidence)
     parts = [part for name in [*ran, *beyond] for part in compare_table(published, name, evidence)]
-
-    def answers(claims: Sequence[Claim]) -> str:
-        return count_answers([v.answer for c in claims for v in judge(c, evidence.counted, evidence.stale)])
-
-    parts += claims_tables(published, evidence)
+    tables, verdicts = claims_tables(published, evidence)
+    parts += tables
     if idle:
-        tables = [published_table(published, name) for name in idle]
+        unmeasured = [published_table(published, name) for name in idle]
         # with nothing else to see, one fold is enough
-        parts = [*parts, Section(f"Tables without a run: {len(idle)}", tables)] if ran else [*tables, *parts]
+        fold = [Section(f"Tables without a run: {len(idle)}", unmeasured)]
+        parts = [*parts, *fold] if ran else [*unmeasured, *parts]
     if published.inconsistencies:
         found = inconsistencies_table(published)
         parts.append(Section(f"Printed inconsistencies: {len(published.inconsistencies)}", [found]))
-    parts = [_of_system(prefix, part) for part in parts]
-    title = f"{published.slug}: {len(ran)} of {len(published.tables)} tables with runs"
-    title += f"; claims: {answers(published.claims)}" if published.claims else ""
-    title += f"; beyond the paper: {len(beyond)} tables" if beyond else ""
-    title += f"; targets of this book: {answers(published.own_claims)}" if published.own_claims else ""
-    return Section(title, parts, unfolded=bool(measured))
+    parts = [_of_system(f"{published.slug}: ", part) for part in parts]
+
+    def answers(own: bool) -> str:
+        return count_answers([v.answer for v in verdicts if isinstance(v.claim, OwnClaim) is own])
+
+    words = [f"{len(ran)} of {len(published.tables)} tables with runs"] if published.tables else []
+    words += [f"claims: {answers(own=False)}"] if published.claims else []
+    words += [f"beyond the paper: {len(beyond)} tables"] if beyond and published.source else []
+    words += [f"{len(beyond)} tables of this book"] if beyond and not published.source else []
+    words += [f"targets of this book: {answers(own=True)}"] if published.own_claims else []
+    return Section(f"{published.slug}: {'; '.join(words)}", parts, unfolded=bool(known))
 
 
 def results_page(root: Path | None = None) -> Page:
@@ -442,8 +379,6 @@ def results_page(root: Path | None = None) -> Page:
 
 def status_page(root: Path | None = None) -> Page:
     """What ran where, when and for how long: the page `book/status.md`."""
-    from hands_lib.reproduce.chapters import list_chapters
-
     root = root or find_root()
     lines = []
     for chapter in list_chapters(root):
@@ -457,42 +392,44 @@ def status_page(root: Path | None = None) -> Page:
         when = found["papermill"]["start_time"][:16].replace("T", " ")
         lines.append((chapter.title, when, f"{found['hands_seconds']:.0f} s"))
     build = HtmlTable("Chapters executed for this build", ("chapter", "started (UTC)", "took"), lines)
-    return Page([build, runs_table(read_records(root=root), root)])
+    return Page([build, runs_table(read_lines(root=root), root)])
 
 
-def runs_table(records: Sequence[RunRecord], root: Path) -> HtmlTable:
-    """One line for all seeds of a row that ran on one machine by one commit."""
-    stale = set(map(id, sort_out(records, root).stale))
-    lines: dict[tuple[str, ...], list[RunRecord]] = {}
-    for r in records:
-        profile = "smoke (not a result)" if r.profile == "smoke" else r.profile
-        commit = r.git_commit[:7] + ("+changes" if r.git_commit.endswith("+changes") else "")
-        versions = ", ".join(
-            f"{name} {r.libraries[name]}" for name in ("python", "torch") if name in r.libraries
-        )
-        key = (r.slug, r.table, r.variant, f"{r.dataset} {r.dataset_version}")
-        key += (profile + (" (stale)" if id(r) in stale else ""), r.device, versions, commit)
-        lines.setdefault(key, []).append(r)
+def runs_table(lines: Sequence[JobLine], root: Path) -> HtmlTable:
+    """One line for all seeds of a job that ran on one machine by one commit."""
+    of_chapter: dict[tuple[str, str], int] = {}
+    alike: dict[tuple[str, ...], list[JobLine]] = {}
+    for line in lines:
+        chapter = (line.slug, line.chapter)
+        if chapter not in of_chapter:
+            of_chapter[chapter] = version_of(*chapter, root)
+        mark = STALE_MARK if line.is_result and line.version != of_chapter[chapter] else ""
+        mark = " (dirty, not a result)" if line.dirty else " (not a result)" if not line.is_result else mark
+        versions = [
+            f"{name} {line.libraries[name]}" for name in ("python", "torch") if name in line.libraries
+        ]
+        own = (*chapter, line.job, f"{line.dataset} {line.dataset_version}", line.profile + mark)
+        alike.setdefault((*own, line.device, ", ".join(versions), line.commit[:7]), []).append(line)
     rows = []
-    for (*names, device, versions, commit), found in lines.items():
-        seeds = sorted({r.seed for r in found})
+    for (*names, device, versions, commit), found in alike.items():
+        seeds = sorted({line.seed for line in found})
         text = (
             ", ".join(map(str, seeds)) if len(seeds) < 6 else f"{len(seeds)} from {seeds[0]} to {seeds[-1]}"
         )
-        took = f"{median(r.wall_time for r in found):.1f} s"
-        made = f"{max(r.created for r in found):%Y-%m-%d %H:%M}"
+        took = f"{median(line.seconds for line in found):.1f} s"
+        made = f"{max(line.created for line in found):%Y-%m-%d %H:%M}"
         rows.append((*names, text, made, took, device, versions, commit))
-    head = ("system", "table", "row", "data set", "profile", "seeds", "made (UTC)", "took")
+    head = ("system", "chapter", "job", "data set", "profile", "seeds", "made (UTC)", "took")
     head += ("on", "versions", "commit")
     notes = ["took: median of the seeds; made: the last of them"] if rows else []
-    return HtmlTable("Run records", head, rows, empty="no run recorded yet", notes=notes)
+    return HtmlTable("Recorded jobs", head, rows, empty="no job recorded yet", notes=notes)
 
 
 def claims_page(slug: str | None, root: Path) -> str:
     """What `hands claims` prints.
 
     Raises:
-        ProjectError: nothing is published for the slug, or a record is damaged.
+        ProjectError: nothing is published for the slug, or the store cannot be read.
     """
     found = read_all_published(root) if slug is None else [read_published(slug, root)]
-    return claims_text(found, {p.slug: sort_out(read_records(p.slug, root), root) for p in found})
+    return claims_text(found, {p.slug: read_evidence(p.slug, root) for p in found})

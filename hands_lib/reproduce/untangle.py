@@ -23,10 +23,10 @@ from hands_lib.data.hand_pair_files import HandPairFile, read_hand_pairs, write_
 from hands_lib.methods.intersections.occupancy import OccupancyNetwork, OccupancySettings
 from hands_lib.methods.intersections.untangle import Untangled, UntangleSettings, untangle
 from hands_lib.reproduce.project import ProjectError, write_atomically
-from hands_lib.reproduce.records import latest_record, load_weights
+from hands_lib.reproduce.store import load_weights, trained
 
-NETWORK = "intersections", "occupancy network", "validation, palm frame"
-"""Slug, table and variant of the record beside which the occupancy network's weights lie."""
+NETWORK = "intersections", "occupancy", "validation, palm frame"
+"""Slug, chapter and name of the job that left the occupancy network's weights."""
 
 
 def untangle_file(
@@ -48,7 +48,7 @@ def untangle_file(
     order, unit  what the file has to say of itself; None takes its word
     sequence     the frames are one motion: corrections are spread over neighbouring frames
     report       where to write the returned report as JSON
-    root         checkout in which records are looked for (methods with the network)
+    root         checkout in which jobs are looked for (methods with the network)
 
     Raises ProjectError, which names the file and the mend, for files in each other's way, a device that is
     not there and a missing network; DataError as `read_hand_pairs` does.
@@ -101,11 +101,11 @@ def report_text(report: Mapping[str, Any]) -> str:
 def load_network(root: Path | None = None) -> OccupancyNetwork:
     """The recorded occupancy network, frozen and in evaluation mode.
 
-    Raises ProjectError where no record has its weights; the message names the command that makes it.
+    Raises ProjectError where no job has left its weights; the message names the command that makes it.
     """
-    record = latest_record(*NETWORK, seed=0, root=root)
-    network = OccupancyNetwork(OccupancySettings(**record.config["network"]))
-    network.load_state_dict(load_weights(record, root))
+    line = trained(*NETWORK, root=root)
+    network = OccupancyNetwork(OccupancySettings(**line.config["network"]))
+    network.load_state_dict(load_weights(line, root))
     return network.eval().requires_grad_(False)
 
 

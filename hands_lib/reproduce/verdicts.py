@@ -1,109 +1,51 @@
-"""Verdicts: what the records say about a paper's claims.
+"""Verdicts: what the lines of jobs say about a paper's claims.
 
-Judged on records of the largest profile that ran, never on smoke runs nor on records of an earlier version of
-the method, and separately for every data set and protocol:
+Judged on the largest profile that ran, never on smoke jobs, on dirty ones or on those of another version of
+their chapter (`evidence.py`), and separately for every data set and protocol:
 
 - reproduced: the claim holds, and so does it over the whole 95 % interval;
 - not reproduced: it fails over the whole interval;
 - inconclusive: the interval contains both, or there are too few seeds;
-- not run: no record.
+- not run: no line.
 
 Two rows are compared seed by seed, as both see the same data under one seed: the interval is that of the mean
-difference (bootstrap over seeds), and the effect size d is the mean difference in units of its standard
-deviation over seeds (Cohen's d of paired samples).
+difference (Student's t, `statistics.py`), or of the mean logarithm of a ratio. Where every seed of both rows
+has the scores of single examples, the interval also says what other examples would change. The effect size d
+is the mean difference in units of its standard deviation over seeds (Cohen's d of paired samples).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Literal, get_args
 
 import numpy as np
 
-from hands_lib.reproduce.methods import method_versions
-from hands_lib.reproduce.published import Claim, Comparison, OwnClaim, Published, Ratio, Threshold, rows_of
-from hands_lib.reproduce.records import RunRecord
-from hands_lib.reproduce.runs import PROFILES
+from hands_lib.reproduce.evidence import Evidence, Group, Kind, largest, read_evidence
+from hands_lib.reproduce.jobs import JobLine
+from hands_lib.reproduce.plan import duration
+from hands_lib.reproduce.published import (
+    Claim,
+    Comparison,
+    OwnClaim,
+    Published,
+    Ratio,
+    Threshold,
+    read_all_published,
+    read_published,
+    rows_of,
+)
+from hands_lib.reproduce.statistics import MOST_SEEDS, Array, effect_size, interval, seeds_to_decide
 
 MIN_SEEDS = 3
 Answer = Literal["reproduced", "not reproduced", "inconclusive", "not run"]
-
-
-# --- which records count -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """The records of one or more systems, sorted out.
-
-    counted: those that tables and verdicts are made of. stale: made by an earlier version of the method.
-    other_settings: of the present method, but with other settings than most runs of the same row.
-    """
-
-    counted: Sequence[RunRecord] = ()
-    stale: Sequence[RunRecord] = ()
-    other_settings: Sequence[RunRecord] = ()
-
-
-def sort_out(records: Sequence[RunRecord], root: Path | None = None) -> Evidence:
-    """Runs of one row are averaged only if their settings are the same: the settings with most seeds count,
-    of equally many the ones recorded last. Smoke runs replace each other and are never stale."""
-    versions = method_versions({(r.slug, r.table) for r in records}, root)
-    stale = [r for r in records if r.profile != "smoke" and r.method_version != versions[r.slug, r.table]]
-    old = set(map(id, stale))
-    rows: dict[tuple, dict[str, list[RunRecord]]] = {}
-    for record in records:
-        if id(record) not in old:
-            row = (record.slug, record.table, record.variant, *record.group)
-            rows.setdefault(row, {}).setdefault(record.config_hash, []).append(record)
-    counted, other = [], []
-    for settings in rows.values():
-        best = max(
-            settings, key=lambda h: (len({r.seed for r in settings[h]}), max(r.created for r in settings[h]))
-        )
-        for config_hash, found in settings.items():
-            (counted if config_hash == best else other).extend(found)
-    return Evidence(counted, stale, other)
-
-
-def largest(records: Sequence[RunRecord]) -> list[RunRecord]:
-    """The records of the largest profile, smoke runs left out."""
-    ran = [r for r in records if r.profile != "smoke"]
-    best = max((PROFILES.index(r.profile) for r in ran), default=0)
-    return [r for r in ran if PROFILES.index(r.profile) == best]
-
-
-def groups(records: Sequence[RunRecord]) -> dict[tuple[str, str, str, str], list[RunRecord]]:
-    """Runs that may be averaged or compared: same profile, data set, its version, and protocol."""
-    found: dict[tuple[str, str, str, str], list[RunRecord]] = {}
-    for record in records:
-        found.setdefault(record.group, []).append(record)
-    return found
-
-
-def values_of(records: Sequence[RunRecord], row: str, metric: str) -> dict[int, float]:
-    """Seed -> value of one cell; of several runs of a seed the newest counts."""
-    own = sorted((r for r in records if r.variant == row and metric in r.metrics), key=lambda r: r.created)
-    return {r.seed: r.metrics[metric].value for r in own}
+Interval = Callable[[Array], tuple[float, float] | None]
+Test = Threshold | Comparison | Ratio
 
 
 # --- numbers -------------------------------------------------------------------------------------------
-
-
-def interval(values: Sequence[float], draws: int = 2000) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean (percentiles; seeded draws, so that the answer repeats)."""
-    sample = np.asarray(values, dtype=float)
-    rng = np.random.default_rng(0)
-    means = sample[rng.integers(0, len(sample), (draws, len(sample)))].mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def effect_size(differences: Sequence[float]) -> float | None:
-    """Mean over standard deviation of paired differences; None for one pair, or where all are alike."""
-    if len(differences) < 2 or np.ptp(differences) == 0:
-        return None
-    return float(np.mean(differences) / np.std(differences, ddof=1))
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -116,28 +58,182 @@ def number(value: float, digits: int = 3) -> str:
     return f"{value:#.{digits}g}".removesuffix(".")
 
 
-def spread(values: Sequence[float]) -> str:
-    """Mean ± standard deviation over seeds; a single run has no spread."""
-    mean = float(np.mean(values))
-    if len(values) == 1:
-        return number(mean)
-    deviation = 0.0 if np.ptp(values) <= 1e-12 * abs(mean) else float(np.std(values, ddof=1))
-    return f"{number(mean)} ± {number(deviation, 2)}"
+def standard_deviation(values: Sequence[float] | Array) -> float:
+    """Over seeds; what rounding alone makes is none."""
+    tiny = 1e-12 * abs(float(np.mean(values)))
+    return 0.0 if np.ptp(values) <= tiny else float(np.std(values, ddof=1))
 
 
-def _measured(values: Sequence[float], unit: str, differences: Sequence[float] | None = None) -> str:
-    """`0.4 ± 0.1 mm [0.3, 0.5], d = 4`."""
-    text = spread(values) + unit
-    if len(values) > 1:
-        low, high = interval(values)
-        text += f" [{number(low)}, {number(high)}]"
-    d = None if differences is None else effect_size(differences)
-    return text if d is None else f"{text}, d = {number(d, 2)}"
+def spread(values: Sequence[float] | Array) -> str:
+    """Mean ± standard deviation over seeds; a single seed has no spread."""
+    mean = number(float(np.mean(values)))
+    return mean if len(values) == 1 else f"{mean} ± {number(standard_deviation(values), 2)}"
 
 
-def _unit(records: Sequence[RunRecord], metric: str) -> str:
-    unit = next(r.metrics[metric].unit for r in records if metric in r.metrics)
-    return "" if unit == "1" else f" {unit}"
+def by_seed(values: Array) -> Array:
+    """Means over examples, where there are any."""
+    return values if values.ndim == 1 else values.mean(axis=1)
+
+
+# --- one test on one sample ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A mean over seeds with its 95 % interval, which a single seed has not. A ratio's mean is geometric, its
+    unit `times`. d: effect size of paired rows."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    unit: str
+    d: float | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """One test of a claim, on one row or two.
+
+    clearance: how far the mean lies on the right side of the bound, in half-widths of the interval. needed:
+    of an open part, the seeds that would decide it if mean and spread stay as they are; None: too many.
+    """
+
+    metric: str
+    row: str  # or `row against row`
+    answer: Answer
+    text: str = ""
+    seeds: int = 0
+    examples: int = 0
+    effect: Effect | None = None
+    clearance: float = 0.0
+    needed: int | None = None
+    lines: Sequence[JobLine] = ()
+
+    @property
+    def words(self) -> str:
+        return f"{self.metric} of {self.row}: {self.text or self.answer}"
+
+
+def _bound(test: Test) -> tuple[int, float | None]:
+    """1 where the test holds above it, -1 where below; of a comparison, that of the gain."""
+    if isinstance(test, Comparison):
+        return 1, -test.margin
+    return (-1, test.below) if test.below is not None else (1, test.above)
+
+
+def _answer(low: float, high: float, test: Test) -> Answer:
+    """Whether a whole interval passes, a whole interval fails, or it contains both."""
+    if isinstance(test, Threshold) and test.equals is not None:
+        return "reproduced" if low == high == test.equals else "not reproduced"
+    sign, bound = _bound(test)
+    assert bound is not None
+    least, most = sorted((sign * (low - bound), sign * (high - bound)))
+    # as much worse as the margin is no worse; any other bound has to be passed
+    if least > 0 or (least == 0 and isinstance(test, Comparison) and test.margin):
+        return "reproduced"
+    if most < 0 or (most == 0 and not (isinstance(test, Comparison) and test.margin)):
+        return "not reproduced"
+    return "inconclusive"
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Of one claim on one group of lines."""
+
+    claim: Claim
+    evidence: Evidence
+    group: Group
+    interval: Interval
+    logarithms: bool
+
+    def sample(self, row: str, column: str, lines: Sequence[JobLine]) -> Array:
+        """Seeds; or seeds by examples, where every seed has as many and their mean is the number itself."""
+        table = self.claim.table
+        values = np.array([line.rows[table][row][column] for line in lines])
+        examples = [line.examples.get(table, {}).get(row, {}).get(column, []) for line in lines]
+        if len({len(own) for own in examples}) > 1 or not examples[0]:
+            return values
+        means = np.mean(examples, axis=1)
+        kept = 1e-4 * float(np.abs(examples).max())  # examples have five digits
+        return (
+            np.array(examples) + (values - means)[:, None] if np.allclose(means, values, 0, kept) else values
+        )
+
+    def parts(self, test: Test) -> list[Part]:
+        """Of every row, or of the pair of rows; one part that was not run where something is missing."""
+        rows, table = rows_of(test), self.claim.table
+        found = [self.evidence.cell(table, row, test.metric).get(self.group, {}) for row in rows]
+        unit = "" if not found[0] else self.evidence.unit(table, rows[0], test.metric)
+        unit = "" if unit == "1" else f" {unit}".rstrip()
+        seeds = sorted(found[0].keys() & found[-1].keys())  # paired: the same seed, the same data
+        if not seeds or not all(found):
+            return [Part(test.metric, " against ".join(rows), "not run")]
+        if isinstance(test, Threshold):
+            samples = [[own[seed] for seed in sorted(own)] for own in found]
+            return [
+                self.part(test, row, self.sample(row, test.metric, lines), unit, lines)
+                for row, lines in zip(rows, samples, strict=True)
+            ]
+        pair = [[own[seed] for seed in seeds] for own in found]
+        ours, theirs = (self.sample(row, test.metric, own) for row, own in zip(rows, pair, strict=True))
+        if ours.shape != theirs.shape:
+            ours, theirs = by_seed(ours), by_seed(theirs)
+        return [self.of_pair(test, ours, theirs, unit, [*pair[0], *pair[1]])]
+
+    def of_pair(
+        self, test: Comparison | Ratio, ours: Array, theirs: Array, unit: str, lines: Sequence[JobLine]
+    ) -> Part:
+        rows, a, b = " against ".join(rows_of(test)), by_seed(ours), by_seed(theirs)
+        if isinstance(test, Comparison):
+            gain = (ours - theirs) * (1 if test.direction == "higher" else -1)
+            return self.part(test, rows, gain, f"{unit} {test.direction}", lines, by_seed(gain))
+        if (b == 0).any():
+            text = f"{test.metric} of {test.over} is 0: there is no ratio"
+            return Part(test.metric, rows, "inconclusive", text, len(b), lines=lines)
+        # where nothing is left of something there is a ratio, but no logarithm
+        if not self.logarithms or (a / b <= 0).any():
+            return self.part(test, rows, a / b, " times", lines, a - b)
+        logarithms = np.log(a / b)
+        if ours.ndim == 2:  # to first order, what an example adds to the logarithm
+            logarithms = logarithms[:, None] + ours / a[:, None] - theirs / b[:, None]
+        return self.part(test, rows, logarithms, " times", lines, a - b, logarithms=True)
+
+    def part(
+        self, test: Test, row: str, values: Array, unit: str, lines: Sequence[JobLine],
+        differences: Array | None = None, logarithms: bool = False,
+    ) -> Part:  # fmt: skip
+        """Judge one sample: seeds, or seeds by examples."""
+        seeds, examples = len(values), values.shape[1] if values.ndim == 2 else 0
+        mean, ends = float(values.mean()), self.interval(values)
+        if ends is None and self.claim.deterministic:
+            ends = mean, mean
+        plain: Callable[[float], float] = math.exp if logarithms else float
+        low, high = (plain(end) for end in ends) if ends else (None, None)
+        d = None if differences is None else effect_size(differences)
+        effect = Effect(plain(mean), low, high, unit.strip() or "1", d)
+
+        text = (number(effect.mean) if logarithms else spread(by_seed(values))) + unit
+        if low is not None and high is not None and seeds > 1:
+            text += f" [{number(low)}, {number(high)}]"
+        text += "" if d is None else f", d = {number(d, 2)}"
+        text += f", {seeds} seeds" if seeds > 1 else ""
+        text += f" of {examples} examples" if examples else ""
+        answer: Answer = "inconclusive"
+        if low is None or high is None or (seeds < MIN_SEEDS and not self.claim.deterministic):
+            text += f" (fewer than {MIN_SEEDS} {'' if differences is None else 'paired '}seeds)"
+        else:
+            answer = _answer(low, high, test)
+
+        clearance, needed = 0.0, None
+        sign, bound = _bound(test)
+        if bound is not None:
+            bound = math.log(bound) if logarithms else bound
+            beyond, half = sign * (mean - bound), (ends[1] - ends[0]) / 2 if ends else 0.0
+            clearance = beyond / half if half else math.copysign(math.inf, beyond)
+            if answer == "inconclusive":
+                needed = MIN_SEEDS if seeds < 2 else seeds_to_decide(values, bound)
+        own = (answer, text, seeds, examples, effect, clearance, needed and max(needed, MIN_SEEDS), lines)
+        return Part(test.metric, row, *own)
 
 
 # --- verdicts ------------------------------------------------------------------------------------------
@@ -145,129 +241,168 @@ def _unit(records: Sequence[RunRecord], metric: str) -> str:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer to one claim on one data set, with the effect, its 95 % interval and its size."""
+    """The answer to one claim on one data set, with what it was judged on. Of several parts, seeds, examples
+    and effect are those of the one that decides, which `decided_by` names in words."""
 
     claim: Claim
     answer: Answer
-    effect: str = ""
+    text: str = ""
     judged_on: str = ""
-    numbers: dict[str, list[float]] = field(default_factory=dict)
+    parts: Sequence[Part] = ()
+    decided_by: str = ""
+    seeds: int = 0
+    examples: int = 0
+    effect: Effect | None = None
 
 
-def _holds(low: float, high: float, test: Threshold | Ratio) -> bool | None:
-    """Whether a whole interval passes (True), a whole interval fails (False), or it straddles the bound."""
-    if isinstance(test, Threshold) and test.equals is not None:
-        return low == high == test.equals
-    if test.below is not None:
-        return True if high < test.below else False if low >= test.below else None
-    assert test.above is not None
-    return True if low > test.above else False if high <= test.above else None
+def _verdict(judge: _Judge) -> Verdict | None:
+    """None where nothing was run. A claim of several tests fails with one of them and holds with all; a test
+    that was not run leaves it open."""
+    tests = [judge.parts(test) for test in judge.claim.tests]
+    parts = [part for own in tests for part in own]
+    answers = {part.answer for part in parts}
+    if answers == {"not run"}:
+        return None
+    answer: Answer = "reproduced" if answers == {"reproduced"} else "inconclusive"
+    answer = "not reproduced" if "not reproduced" in answers else answer
+    # a failing part decides, else one that is open, else the one that holds most narrowly
+    order = ("not reproduced", "inconclusive", "not run", "reproduced")
+    one = min(parts, key=lambda part: (order.index(part.answer), part.clearance))
+    text = one.text
+    if len(tests) > 1:
+        holding = sum({part.answer for part in own} == {"reproduced"} for own in tests)
+        text = f"{holding} of {len(tests)} hold"
+    elif isinstance(judge.claim.test, Threshold):
+        text = "; ".join(f"{part.row}: {part.text}" for part in parts)
+    word = {"reproduced": "closest", "not reproduced": "fails", "inconclusive": "open"}[answer]
+    decided_by = f"{word}: {one.words}" if len(tests) > 1 else ""
+    profile, dataset, version, protocol = judge.group
+    judged_on = f"{dataset} {version}, {profile} profile; {protocol}"
+    own = (judged_on, parts, decided_by, one.seeds, one.examples, one.effect)
+    return Verdict(judge.claim, answer, text, *own)
 
 
-def _answer(holds: bool | None) -> Answer:
-    return "inconclusive" if holds is None else "reproduced" if holds else "not reproduced"
+def judge(
+    claim: Claim,
+    evidence: Evidence,
+    interval: Interval = interval,
+    ratios: Literal["logarithms", "plain"] = "logarithms",
+) -> list[Verdict]:
+    """One verdict for every data set and protocol that the claim was measured on; one `not run` if none.
+
+    Args:
+        interval: of a mean, from its values by seed, or by seed and example; None where there is none.
+        ratios: what the mean of a ratio is taken of.
+    """
+    wanted = dict.fromkeys((row, test.metric) for test in claim.tests for row in rows_of(test))
+
+    def groups(kind: Kind) -> list[Group]:
+        return sorted({group for cell in wanted for group in evidence.cell(claim.table, *cell, kind)})
+
+    on = largest(groups("counted"))
+    found = [_verdict(_Judge(claim, evidence, group, interval, ratios == "logarithms")) for group in on]
+    verdicts = [verdict for verdict in found if verdict]
+    if verdicts:
+        return verdicts
+    why = "only a smoke run so far" if groups("unfinished") else ""
+    why = "only from sources that are in no commit" if largest(groups("unfinished")) else why
+    why = "only by another version of the chapter" if groups("stale") else why
+    return [Verdict(claim, "not run", judged_on=why)]
 
 
-def _judge_threshold(claim: Claim, test: Threshold, records: Sequence[RunRecord]) -> tuple[Answer, str]:
-    samples = {row: list(values_of(records, row, test.metric).values()) for row in test.rows}
-    if not all(samples.values()):
-        return "not run", ""
-    unit = _unit(records, test.metric)
-    effect = "; ".join(f"{row}: {_measured(sample, unit)}" for row, sample in samples.items())
-    if not claim.deterministic and min(map(len, samples.values())) < MIN_SEEDS:
-        return "inconclusive", f"{effect} (fewer than {MIN_SEEDS} seeds)"
-    each = [_holds(*interval(sample), test) for sample in samples.values()]
-    return _answer(False if False in each else None if None in each else True), effect
-
-
-def _judge_pairs(claim: Claim, test: Comparison | Ratio, records: Sequence[RunRecord]) -> tuple[Answer, str]:
-    comparison = isinstance(test, Comparison)
-    ours, theirs = (values_of(records, row, test.metric) for row in rows_of(test))
-    seeds = sorted(ours.keys() & theirs.keys())  # paired: the same seed, the same data
-    if not seeds:
-        return "not run", ""
-    if isinstance(test, Comparison):
-        sign = 1 if test.direction == "higher" else -1
-        found = [sign * (ours[seed] - theirs[seed]) for seed in seeds]
-        effect = _measured(found, f"{_unit(records, test.metric)} {test.direction}", found)
-    elif any(theirs[seed] == 0 for seed in seeds):
-        return "inconclusive", f"{test.metric} of {test.over} is 0: there is no ratio"
-    else:
-        found = [ours[seed] / theirs[seed] for seed in seeds]
-        effect = _measured(found, " times", [ours[seed] - theirs[seed] for seed in seeds])
-    if not claim.deterministic and len(seeds) < MIN_SEEDS:
-        return "inconclusive", f"{effect} (fewer than {MIN_SEEDS} paired seeds)"
-    low, high = interval(found)
-    if not comparison:
-        return _answer(_holds(low, high, test)), effect
-    least = -test.margin  # how much worse still counts as no worse
-    holds = low > 0 if test.margin == 0 else low >= least
-    fails = high <= 0 if test.margin == 0 else high < least
-    return _answer(True if holds else False if fails else None), effect
-
-
-def _judge_all(claim: Claim, records: Sequence[RunRecord]) -> tuple[Answer, str]:
-    """A claim of several tests fails with one of them and holds with all; a test not run leaves it open."""
-    found = [
-        _judge_threshold(claim, test, records)
-        if isinstance(test, Threshold)
-        else _judge_pairs(claim, test, records)
-        for test in claim.tests
-    ]
-    answers = [answer for answer, _ in found]
-    if len(found) == 1:
-        return found[0]
-    if set(answers) == {"not run"}:
-        return "not run", ""
-    open_tests = [
-        f"{test.metric} of {' against '.join(rows_of(test))}: {effect or answer}"
-        for test, (answer, effect) in zip(claim.tests, found, strict=True)
-        if answer != "reproduced"
-    ]
-    more = [f"and {len(open_tests) - 3} more"] if len(open_tests) > 3 else []
-    effect = "; ".join([f"{answers.count('reproduced')} of {len(answers)} hold", *open_tests[:3], *more])
-    if "not reproduced" in answers:
-        return "not reproduced", effect
-    return ("reproduced" if set(answers) == {"reproduced"} else "inconclusive"), effect
-
-
-def judge(claim: Claim, records: Sequence[RunRecord], stale: Sequence[RunRecord] = ()) -> list[Verdict]:
-    """One verdict for every data set and protocol that the claim was measured on; one `not run` if none."""
-    wanted = {(row, test.metric) for test in claim.tests for row in rows_of(test)}
-
-    def about(records: Sequence[RunRecord]) -> list[RunRecord]:
-        return [
-            r for r in records if r.table == claim.table and any((r.variant, m) in wanted for m in r.metrics)
-        ]
-
-    own = about(records)
-    verdicts = []
-    for (profile, dataset, version, protocol), group in groups(largest(own)).items():
-        answer, effect = _judge_all(claim, group)
-        judged_on = f"{dataset} {version}, {profile} profile; {protocol}"
-        verdicts.append(Verdict(claim, answer, effect, judged_on))
-    why = "only a smoke run so far" if own else ""
-    why = "only by an earlier version of the method" if about(stale) else why
-    return [v for v in verdicts if v.answer != "not run"] or [Verdict(claim, "not run", "", why)]
-
-
-def claims_text(published: Sequence[Published], evidence: dict[str, Evidence]) -> str:
-    """What `hands claims` prints: every claim with its verdict, and how many of each there are."""
-    lines: list[str] = []
-    answers: list[Answer] = []
-    targets: list[Answer] = []
-    for system in published:
-        own = evidence[system.slug]
-        for claim in (*system.claims, *system.own_claims):
-            for verdict in judge(claim, own.counted, own.stale):
-                (targets if isinstance(claim, OwnClaim) else answers).append(verdict.answer)
-                lines.append(f"{verdict.answer.upper():<15} {system.slug}: {claim.text} ({claim.where})")
-                details = "; ".join(text for text in (verdict.effect, verdict.judged_on) if text)
-                lines += [f"{'':<15} {details}"] if details else []
-    lines.append(count_answers(answers) or "no claim is written down")
-    return "\n".join(lines + ([f"targets of this book: {count_answers(targets)}"] if targets else []))
+def said(claim: Claim) -> str:
+    """A claim, and what it is about."""
+    return claim.text + (f" [{claim.region}]" if claim.region else "")
 
 
 def count_answers(answers: Sequence[Answer]) -> str:
     """`3 reproduced, 1 not run`."""
     return ", ".join(f"{answers.count(a)} {a}" for a in get_args(Answer) if a in answers)
+
+
+def claims_text(published: Sequence[Published], evidence: Mapping[str, Evidence]) -> str:
+    """What `hands claims` prints: every claim with its verdict, and how many of each there are."""
+    lines: list[str] = []
+    answers: list[Answer] = []
+    targets: list[Answer] = []
+    for system in published:
+        for claim in (*system.claims, *system.own_claims):
+            for verdict in judge(claim, evidence[system.slug]):
+                (targets if isinstance(claim, OwnClaim) else answers).append(verdict.answer)
+                lines.append(f"{verdict.answer.upper():<15} {system.slug}: {said(claim)} ({claim.where})")
+                details = [text for text in (verdict.text, verdict.decided_by, verdict.judged_on) if text]
+                lines += [f"{'':<15} {'; '.join(details)}"] if details else []
+    lines.append(count_answers(answers) or "no claim is written down")
+    return "\n".join(lines + ([f"targets of this book: {count_answers(targets)}"] if targets else []))
+
+
+# --- what is open ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """A verdict that is open because its interval contains both, or for want of seeds.
+
+    needed: seeds that would decide if the effect stays as it is; None: more than 1,000. seconds: what one
+    seed of each job of the rows takes, by system, chapter and job: one that serves several rows is one.
+    """
+
+    verdict: Verdict
+    seeds: int
+    needed: int | None
+    seconds: Mapping[tuple[str, str, str], float]
+
+    @property
+    def missing(self) -> int:
+        return max((self.needed or 0) - self.seeds, 0)
+
+    @property
+    def minutes(self) -> float | None:
+        """That the missing seeds take, one job at a time."""
+        return None if self.needed is None else self.missing * sum(self.seconds.values()) / 60
+
+
+def undecided(published: Published, evidence: Evidence) -> list[Undecided]:
+    """The claims of the paper and of the book that more seeds could decide, in their order."""
+    found = []
+    for claim in (*published.claims, *published.own_claims):
+        for verdict in judge(claim, evidence):
+            parts = [part for part in verdict.parts if part.answer == "inconclusive" and part.effect]
+            # one part that fails decides for all; else each has to hold
+            failing = [part for part in parts if part.clearance < 0 and part.needed]
+            complete = all(part.answer != "not run" for part in verdict.parts)
+            if verdict.answer == "inconclusive" and parts and (failing or complete):
+                chosen = [min(failing, key=lambda part: part.needed or 0)] if failing else parts
+                needed = [part.needed for part in chosen if part.needed]
+                jobs: dict[tuple[str, str, str], dict[int, float]] = {}
+                for line in (line for part in chosen for line in part.lines):
+                    jobs.setdefault((line.slug, line.chapter, line.job), {})[line.seed] = line.seconds
+                most = max(needed) if len(needed) == len(chosen) else None
+                seconds = {job: median(own.values()) for job, own in jobs.items()}
+                found.append(Undecided(verdict, min(part.seeds for part in chosen), most, seconds))
+    return found
+
+
+def undecided_text(root: Path, slug: str | None = None) -> str:
+    """What `hands plan --undecided` prints.
+
+    Raises:
+        ProjectError: nothing is published for the slug, or the store cannot be read.
+    """
+    lines = []
+    missing: dict[tuple[str, str, str], float] = {}  # of all claims together
+    for system in read_all_published(root) if slug is None else [read_published(slug, root)]:
+        for one in undecided(system, read_evidence(system.slug, root)):
+            lines.append(f"{system.slug}: {said(one.verdict.claim)} ({one.verdict.claim.where})")
+            lines.append(f"    {one.verdict.decided_by or one.verdict.text}")
+            cost = f"more than {MOST_SEEDS:,} would decide if the effect stays as it is"
+            if one.minutes is not None:
+                cost = f"{one.needed} would decide if the effect stays as it is"
+                cost += f": about {duration(60 * one.minutes)} more"
+                for job, seconds in one.seconds.items():
+                    missing[job] = max(missing.get(job, 0.0), seconds * one.missing)
+            lines.append(f"    {one.verdict.judged_on.split(';')[0]}: {one.seeds} seeds; {cost}")
+    last = (
+        f"{len(lines) // 3} undecided; what would decide takes about {duration(sum(missing.values()))} in all"
+    )
+    return "\n".join([*lines, last if lines else "no claim is undecided"])

@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from toy import CHAPTER, write_toy_book
 
-from hands_lib.reproduce.records import read_records
+from hands_lib.reproduce import read_lines
 
 BIN = Path(sys.executable).parent
 SETTINGS = {"notification": {"fetchNews": "false"}, "themes": {"theme": "JupyterLab Dark"}}
@@ -91,7 +91,7 @@ def test_run_what_is_missing_and_stop(lab: str, book: Path, browser: Browser, tm
     expect(said).to_contain_text("all 1 are recorded")
     expect(shown).to_contain_text(re.compile(r"1 of 1 runs recorded.*base\s*0\s*recorded"))
     expect(run).to_be_disabled()  # nothing is missing
-    assert [(r.variant, r.profile) for r in read_records("toy", book)] == [("base", "cpu")]
+    assert [(line.job, line.profile) for line in read_lines("toy", book)] == [("base", "cpu")]
 
     page.get_by_label("full").click()
     expect(shown).to_contain_text(re.compile(r"1 of 2 runs recorded.*full\s*0\s*missing"))
@@ -101,7 +101,7 @@ def test_run_what_is_missing_and_stop(lab: str, book: Path, browser: Browser, tm
     expect(said).to_contain_text("stopped: 0 of 1 done; the same command goes on from there")
     expect(run).to_be_enabled()
     expect(stop).to_be_disabled()
-    assert [(r.variant, r.profile) for r in read_records("toy", book)] == [("base", "cpu")]
+    assert [(line.job, line.profile) for line in read_lines("toy", book)] == [("base", "cpu")]
     page.screenshot(path=tmp_path / "lab.png")
     page.close()
 

@@ -1,19 +1,24 @@
 """Names, parameters and presets of chapters: what a person types, and what they typed wrong."""
 
+import time
 from pathlib import Path
 
-import jupytext
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from toy import commit, write_toy_book
 
+from hands_lib.reproduce import Job, record_job
 from hands_lib.reproduce.chapters import (
+    chapter_parameters,
     find_chapter,
     list_chapters,
-    parameter_names,
+    parameter_values,
     parse_value,
+    preset_parameters,
     read_presets,
     resolve_parameters,
+    tagged_cells,
 )
 from hands_lib.reproduce.command import main
 from hands_lib.reproduce.project import ProjectError, find_root, write_atomically
@@ -21,7 +26,7 @@ from hands_lib.reproduce.project import ProjectError, find_root, write_atomicall
 
 def resolve(book: Path, profile: str = "smoke", **given: object) -> dict:
     chapter = find_chapter("small", book)
-    return resolve_parameters(chapter, jupytext.read(chapter.path), book, profile, given)
+    return resolve_parameters(chapter, book, profile, given)
 
 
 def test_only_notebooks_are_chapters(book: Path) -> None:
@@ -47,8 +52,7 @@ def test_page_that_does_not_exist(book: Path) -> None:
 
 
 def test_parameters_of_a_chapter(book: Path) -> None:
-    notebook = jupytext.read(book / "book" / "part" / "small.md")
-    assert parameter_names(notebook) == ["profile", "seed", "steps"]
+    assert parameter_values(find_chapter("small", book)) == {"profile": "smoke", "seed": 0, "steps": 3}
 
 
 def test_smoke_injects_nothing(book: Path) -> None:
@@ -145,3 +149,78 @@ def test_an_interrupted_write_changes_nothing(tmp_path: Path, monkeypatch: pytes
         write_atomically(path, "new")
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["record.json"]
+
+
+CELLS = """\
+Text.
+
+```{code-cell} ipython3
+:tags: [method, hide-input]
+
+a = 1
+```
+
+```{code-cell} ipython3
+---
+mystnb:
+  image:
+    alt: nothing
+tags: [method]
+---
+b = 2
+```
+
+```{code-cell} ipython3
+c = 3
+```
+"""
+
+
+def test_tagged_cells() -> None:
+    assert [cell.strip() for cell in tagged_cells(CELLS, "method")] == ["a = 1", "b = 2"]
+    assert tagged_cells(CELLS, "other") == []
+
+
+def write_header(page: Path, header: str) -> None:
+    """What stands under `hands` in a page's header."""
+    page.write_text(page.read_text().replace("\n---\n", f"\nhands: {header}\n---\n", 1))
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("{tables: errors}", r"small\.md: `hands: tables` .* give a list of names"),
+        ("{table: [errors]}", r"unknown key under `hands` .*small\.md: 'table'; did you mean 'tables'"),
+    ],
+)
+def test_a_wrong_header_is_named(book: Path, header: str, message: str) -> None:
+    write_header(book / "book" / "part" / "small.md", header)
+    with pytest.raises(ProjectError, match=message):
+        list_chapters(book)
+
+
+def test_a_chapter_records_the_tables_that_it_declares(tmp_path: Path) -> None:
+    book = write_toy_book(tmp_path)
+    write_header(book / "book" / "part" / "toy.md", "{tables: [errors]}")
+    commit(book)
+    job, rest = Job("toy", "toy", "full", 0, "cpu", "line"), {"protocol": "mean", "started": time.time()}
+    record_job(job, {"errors": {"full": {"error": 1}}}, **rest, root=book)
+    with pytest.raises(ProjectError, match=r"not declared in the header of .*toy\.md.* mean 'errors'"):
+        record_job(job, {"error": {"full": {"error": 1}}}, **rest, root=book)
+
+
+def test_what_identifies_the_jobs_of_a_chapter(book: Path) -> None:
+    """The parameters as the kernel has them, besides those that say where, and those that a job names."""
+    page = book / "book" / "part" / "small.md"
+    more = "data_root = ''\ndevice = 'cpu'\nseeds = []\n"
+    page.write_text(page.read_text().replace("seed = 0\n", f"seed = 0\n{more}"))
+    elsewhere = {"data_root": "x", "device": "y", "os": Path}
+    names = {"profile": "cpu", "seed": 3, "steps": 1e-3, "seeds": [1]} | elsewhere
+    assert chapter_parameters("small", names, book) == {"seed": 3, "steps": 1e-3}
+    with pytest.raises(ProjectError, match=r"small\.md: a parameter is no plain value"):
+        chapter_parameters("small", names | {"steps": Path("x")}, book)
+    (book / "book" / "presets").mkdir()
+    (book / "book" / "presets" / "small.yml").write_text("cpu: {steps: 100, limits: {minutes: 3}}\n")
+    assert preset_parameters("small", "small", "cpu", book) == {"seed": 0, "steps": 100}
+    assert preset_parameters("small", "small", "gpu", book) is None
+    assert preset_parameters("small", "a_benchmark", "cpu", book) is None

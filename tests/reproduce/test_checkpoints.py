@@ -1,6 +1,5 @@
 """Checkpoints: round trips, damage, and what a full disk or a read-only folder leaves."""
 
-import json
 import os
 import resource
 import signal
@@ -14,29 +13,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from toy import write_toy_book
 
 from hands_lib.reproduce import (
-    Run,
+    Job,
     checkpoint_path,
-    find_record,
     load_checkpoint,
-    record_run,
+    read_lines,
+    record_job,
     save_checkpoint,
 )
 from hands_lib.reproduce.project import ProjectError, write_atomically
-from hands_lib.reproduce.records import JOB, read_records
 
-RUN = Run(
-    slug="toy",
-    table="errors",
-    variant="full",
-    seed=0,
-    profile="cpu",
-    dataset="line",
-    dataset_version="1",
-    config={"steps": 3},
-)
-REST = {"protocol": "mean", "metrics": {"error": (0.5, "mm")}, "started": time.time()}
+JOB = Job("toy", "toy", "full", 0, "cpu", dataset="line", parameters={"steps": 3})
+ROWS = {"errors": {"full": {"error": 0.5}}}
+REST = {"protocol": "mean", "started": time.time()}
 
 
 def state(step: int = 7) -> dict:
@@ -73,20 +64,23 @@ def test_damaged_checkpoint_is_set_aside(tmp_path: Path, damage) -> None:
         content = damage(path.read_bytes())
         path.write_bytes(content)
         with pytest.warns(
-            UserWarning, match=rf"run\.pt is damaged .*set aside as {expected}, the run starts"
+            UserWarning, match=rf"run\.pt is damaged .*set aside as {expected}, the job starts"
         ):
             assert load_checkpoint(path) is None
         assert (tmp_path / expected).read_bytes() == content
         assert not path.exists()
 
 
-def test_a_checkpoint_belongs_to_one_run_and_goes_with_its_record(tmp_path: Path) -> None:
-    path = checkpoint_path(RUN, root=tmp_path)
-    for change in ({"seed": 1}, {"variant": "base"}, {"config": {"steps": 4}}, {"dataset_version": "2"}):
-        assert checkpoint_path(replace(RUN, **change), root=tmp_path) != path
+def test_a_checkpoint_belongs_to_one_job_and_goes_with_its_line(tmp_path: Path) -> None:
+    book = write_toy_book(tmp_path)
+    path = checkpoint_path(JOB, root=book)
+    for change in ({"seed": 1}, {"name": "base"}, {"parameters": {"steps": 4}}, {"dataset_version": "2"}):
+        assert checkpoint_path(replace(JOB, **change), root=book) != path
     save_checkpoint(path, state())
-    record_run(RUN, **REST, root=tmp_path)
+    record_job(JOB, ROWS, **REST, root=book)
     assert not path.exists()
+    (book / "book" / "versions.yml").write_text("toy/toy: {version: 2}\n")
+    assert checkpoint_path(JOB, root=book) != path
 
 
 @contextmanager
@@ -131,19 +125,19 @@ def test_full_disk(tmp_path: Path) -> None:
         assert load_checkpoint(checkpoint)["step"] == 2
 
 
-def test_full_disk_while_a_record_is_written(tmp_path: Path) -> None:
-    """The run's checkpoint stays until its record is there."""
-    checkpoint = checkpoint_path(RUN, root=tmp_path)
+def test_full_disk_while_a_job_is_recorded(tmp_path: Path) -> None:
+    """The job's checkpoint stays until its line is there."""
+    book = write_toy_book(tmp_path)
+    checkpoint = checkpoint_path(JOB, root=book)
     save_checkpoint(checkpoint, state())
-    (tmp_path / "book").mkdir()
-    with full_disk(tmp_path / "book" / "results"):
-        too_much = replace(RUN, config={"notes": "x" * 200_000})
-        with pytest.raises(ProjectError, match=r"cpu-errors-full.*\.json cannot be written"):
-            record_run(too_much, **REST, root=tmp_path)
-        assert read_records("toy", tmp_path) == []
+    with full_disk(book / "runs" / "done"):
+        too_much = replace(JOB, config={"notes": "x" * 200_000})
+        with pytest.raises(ProjectError, match=r"cpu-toy-toy-full.*\.json cannot be written"):
+            record_job(too_much, ROWS, **REST, root=book)
+        assert read_lines("toy", book) == []
         assert checkpoint.exists()
-        record_run(RUN, **REST, root=tmp_path)
-        assert len(read_records("toy", tmp_path)) == 1
+        record_job(JOB, ROWS, **REST, root=book)
+        assert len(read_lines("toy", book)) == 1
         assert not checkpoint.exists()
 
 
@@ -160,55 +154,17 @@ def somebody_else() -> Iterator[None]:
         os.seteuid(0)
 
 
-def test_read_only_results() -> None:
+def test_a_folder_that_cannot_be_written() -> None:
     with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to everybody else
-        root = Path(name)
-        root.chmod(0o755)
-        results = root / "book" / "results"
-        path = record_run(RUN, **REST, root=root)
-        before = path.read_bytes()
-        for folder in (results / "toy", results):
-            folder.chmod(0o555)
+        folder = Path(name)
+        folder.chmod(0o755)
+        write_atomically(folder / "job.json", "old")
+        folder.chmod(0o555)
+        mend = r"job\.json cannot be written \(Permission denied\): make it writable"
         try:
-            with somebody_else():
-                with pytest.raises(
-                    ProjectError, match=r"cannot be written \(Permission denied\): make it writable"
-                ):
-                    record_run(replace(RUN, seed=1), **REST, root=root)
-                with pytest.raises(ProjectError, match=r"cannot be written \(Permission denied\)"):
-                    record_run(RUN, **REST, root=root)
+            with somebody_else(), pytest.raises(ProjectError, match=mend):
+                write_atomically(folder / "job.json", "new")
         finally:
-            for folder in (results, results / "toy"):
-                folder.chmod(0o755)
-        assert path.read_bytes() == before
-        assert [p.name for p in (results / "toy").iterdir()] == [path.name]
-
-
-def test_find_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Found by exactly what identifies it; not under --force, never for smoke runs, not when damaged."""
-    assert find_record(RUN, root=tmp_path) is None
-    path = record_run(RUN, **REST, root=tmp_path)
-    assert find_record(RUN, root=tmp_path).metrics["error"].value == 0.5
-    for change in ({"seed": 1}, {"table": "other"}, {"profile": "gpu"}, {"config": {"steps": 4}}):
-        assert find_record(replace(RUN, **change), root=tmp_path) is None
-    smoke = replace(RUN, profile="smoke")
-    record_run(smoke, **REST, root=tmp_path)
-    assert find_record(smoke, root=tmp_path) is None
-    monkeypatch.setenv(JOB, '{"chapter": "part/toy", "parameters_hash": "abc"}')
-    assert find_record(RUN, root=tmp_path).asked_by == ["part/toy:abc"]
-    assert find_record(RUN, root=tmp_path).asked_by == ["part/toy:abc"]
-    job = {"chapter": "part/toy", "parameters_hash": "abc", "variant": "other"}
-    monkeypatch.setenv(JOB, json.dumps(job))
-    for _ in range(2):
-        assert find_record(RUN, root=tmp_path).asked_by == ["part/toy:abc", "part/toy:abc/other"]
-    monkeypatch.setenv(JOB, json.dumps(job | {"parameters_hash": "de", "variant": RUN.variant}))
-    assert find_record(RUN, root=tmp_path).asked_by[2:] == ["part/toy:de", f"part/toy:de/{RUN.variant}"]
-    monkeypatch.setenv(JOB, '{"chapter": "part/toy", "parameters_hash": "abc", "force": true}')
-    assert find_record(RUN, root=tmp_path) is None
-    monkeypatch.delenv(JOB)
-    path.write_text(path.read_text()[:50])
-    with pytest.warns(
-        UserWarning, match=rf"{path.name} is not a run record.*\n?.*set aside as {path.name}.damaged"
-    ):
-        assert find_record(RUN, root=tmp_path) is None
-    assert path.with_name(path.name + ".damaged").is_file()
+            folder.chmod(0o755)
+        assert (folder / "job.json").read_text() == "old"
+        assert [path.name for path in folder.iterdir()] == ["job.json"]

@@ -10,19 +10,24 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hands_lib.reproduce.printed_checks import (
+    check_fails,
+    failing_checks,
+    holds_as_printed,
+    places_checked,
+)
 from hands_lib.reproduce.project import ProjectError
 from hands_lib.reproduce.published import (
     Cell,
     Published,
     PublishedReader,
-    check_fails,
-    failing_checks,
-    holds_as_printed,
-    places_checked,
+    better_of,
     published_path,
     read_all_published,
     read_published,
+    unit_of,
 )
+from hands_lib.reproduce.store import read_lines
 
 SYSTEMS = {
     "va_nerf",
@@ -41,7 +46,8 @@ SYSTEMS = {
 
 @pytest.fixture(scope="module")
 def book() -> dict[str, Published]:
-    return {found.slug: found for found in read_all_published()}
+    """Those of papers."""
+    return {found.slug: found for found in read_all_published() if found.source}
 
 
 def test_every_system_has_its_published_numbers_and_claims(book: dict[str, Published]) -> None:
@@ -151,6 +157,25 @@ def test_two_swapped_numbers_are_noticed_where_checks_reach(book: dict[str, Publ
     }
     reached = {(slug, *place) for slug, found in book.items() for place in places_checked(found)}
     assert len(printed & reached) > len(printed) / 2
+
+
+def test_every_recorded_number_has_a_unit() -> None:
+    lines = read_lines()
+    units = {
+        unit_of(line.slug, table, row, column)
+        for line in lines
+        for table, rows in line.rows.items()
+        for row, columns in rows.items()
+        for column in columns
+    }
+    assert {"mm", "1", "dB", "ms"} <= units
+
+
+def test_own_tables_are_of_this_book_alone() -> None:
+    """A file of no paper prints no number of one."""
+    own = [found for found in read_all_published() if not found.source]
+    assert [found.slug for found in own] == ["geometry"]
+    assert all(found.own_tables and not found.tables and not found.claims for found in own)
 
 
 # --- the schema ----------------------------------------------------------------------------------------
@@ -294,6 +319,12 @@ def test_what_does_not_hold_is_named(root: Path, old: str, new: str, message: st
         ("printed: 20.5 %", "printed: 20.5", r"percent \(entry 2\) > printed.*put it in quotes"),
         ("slug: system", "slug: other", "name file and slug alike"),
         ("slug: system", "slug: [system", "not YAML"),
+        ("source: key\n", "", "tables of a paper, but no `source`: add its key"),
+        (
+            "error: {label: Err., unit: mm",
+            "error: {label: Err., units: mm",
+            "unknown key 'units': did you mean 'unit'",
+        ),
     ],
 )
 def test_a_wrong_entry_is_named_with_its_mend(root: Path, old: str, new: str, message: str) -> None:
@@ -310,6 +341,62 @@ def test_a_table_without_numbers_says_why(root: Path) -> None:
         read_published("system", root)
     write(root, empty.replace("title: Unknown", "title: Unknown\n    note: the tables are not public"))
     assert read_published("system", root).tables["empty"].cells == []
+
+
+# --- units ---------------------------------------------------------------------------------------------
+
+METRICS = """
+metrics:
+  seconds: {unit: s, better: lower, label: time of a picture}
+  "*_error": {unit: px, better: lower}
+  "*": {unit: "1"}
+own_tables:
+  speed:
+    title: Speed
+    metrics: {seconds: {unit: ms}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "column", "unit", "better"),
+    [
+        ("errors", "ours", "error", "mm", "lower"),  # as its column is printed
+        ("errors", "decrease", "error", "%", "lower"),  # as the cell is printed
+        ("errors", "measured only", "error", "mm", "lower"),
+        ("errors", "measured only", "share", "%", None),
+        ("errors", "ours", "seconds", "s", "lower"),  # as the file says
+        ("errors", "ours", "left_error", "px", "lower"),  # of the patterns, the first
+        ("errors", "ours", "anything", "1", None),
+        ("speed", "ours", "seconds", "ms", "lower"),  # the table's unit; a direction that only the file has
+        ("in no file", "ours", "seconds", "s", "lower"),
+    ],
+)
+def test_units_and_directions(
+    root: Path, table: str, row: str, column: str, unit: str, better: str | None
+) -> None:
+    write(root, TEXT + METRICS)
+    assert unit_of("system", table, row, column, root) == unit
+    assert better_of("system", table, column, root) == better
+
+
+def test_names_for_people(root: Path) -> None:
+    write(root, TEXT + METRICS)
+    found = read_published("system", root)
+    columns = ("error", "seconds", "anything")
+    assert [found.label("errors", column) for column in columns] == ["Err.", "time of a picture", "anything"]
+
+
+def test_a_number_without_a_unit_is_refused_with_the_line_to_add(root: Path) -> None:
+    with pytest.raises(
+        ProjectError, match=r"system\.yml: no unit for column 'size'.*add `size: \{unit: \.\.\.\}`"
+    ):
+        unit_of("system", "errors", "ours", "size", root)
+
+
+def test_a_file_is_read_again_when_it_changed(root: Path) -> None:
+    assert read_published("system", root) is read_published("system", root)
+    write(root, TEXT.replace("unit: mm", "unit: cm"))
+    assert unit_of("system", "errors", "ours", "error", root) == "cm"
 
 
 # --- arithmetic on printed digits ----------------------------------------------------------------------

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from hands_lib.reproduce.printed_checks import sum_of_digits as sum_as_typed
 from hands_lib.reproduce.published import Bound, Cell, Published, Range, Spread, Table, read_all_published
-from hands_lib.reproduce.published import sum_of_digits as sum_as_typed
 
 PAPERS = "HANDS_PAPERS"
 DISSERTATION = "generalization-dissertation.md"

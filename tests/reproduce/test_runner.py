@@ -98,10 +98,11 @@ def test_key_follows_text_data_and_committed_numbers(
     keys = [source_key(chapter, book)]
     assert source_key(chapter, book) == keys[0]
 
-    (book / "book" / "results" / "s").mkdir(parents=True)
-    (book / "book" / "results" / "s" / "smoke-1.json").write_text("{}")
+    (book / "runs" / "done").mkdir(parents=True)
+    (book / "runs" / "done" / "smoke-1.json").write_text("{}")
     assert source_key(chapter, book) == keys[0]  # written by the chapter itself
-    (book / "book" / "results" / "s" / "cpu-1.json").write_text("{}")
+    (book / "book" / "results" / "s").mkdir(parents=True)
+    (book / "book" / "results" / "s" / "chapter.jsonl").write_text("{}")
     keys.append(source_key(chapter, book))
 
     data = tmp_path_factory.mktemp("data")

@@ -14,13 +14,15 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from toy import CHAPTER, write_toy_book
+from toy import CHAPTER, commit, write_toy_book
 
+from hands_lib.reproduce.chapters import tagged_cells
 from hands_lib.reproduce.command import main
-from hands_lib.reproduce.methods import tagged_cells
+from hands_lib.reproduce.jobs import JobLine
 from hands_lib.reproduce.project import ProjectError
-from hands_lib.reproduce.records import RunRecord, load_weights, read_records
+from hands_lib.reproduce.store import read_lines
 from hands_lib.reproduce.sweep import sweep
+from hands_lib.reproduce.trained import load_weights
 
 # Few threads, so that tests beside each other do not disturb the measured limits
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -36,19 +38,21 @@ def undisturbed(variant: str, seed: int, steps: int) -> torch.Tensor:
     return weights
 
 
-def assert_complete(book: Path, variants: list[str], seeds: list[int], steps: int) -> list[RunRecord]:
-    """Every run recorded once, in the bits of an undisturbed run, and nothing left lying about."""
-    records = read_records("toy", book)
-    found = {(r.variant, r.seed) for r in records}
+def assert_complete(book: Path, variants: list[str], seeds: list[int], steps: int) -> list[JobLine]:
+    """Every job recorded and collected once, in the bits of an undisturbed one, and nothing left over."""
+    lines = read_lines("toy", book)
+    found = {(line.job, line.seed) for line in lines}
     assert found == {(variant, seed) for variant in variants for seed in seeds}
-    assert len(records) == len(found)
-    for record in records:
-        expected = undisturbed(record.variant, record.seed, steps)
-        assert torch.equal(load_weights(record, book)["line"], expected)
-    left = [p.name for p in (book / "book" / "results" / "toy").iterdir() if p.name.startswith(".")]
-    assert left == []
+    assert len(lines) == len(found)
+    for line in lines:
+        expected = undisturbed(line.job, line.seed, steps)
+        assert torch.equal(load_weights(line, book)["line"], expected)
+    results = book / "book" / "results" / "toy"
+    assert len((results / "toy.jsonl").read_text().splitlines()) == len(lines)
+    assert [path.name for path in results.rglob("*") if path.name.startswith(".")] == []
+    assert list((book / "runs" / "done").iterdir()) == []
     assert list((book / "runs" / "checkpoints" / "toy").glob("*.pt")) == []
-    return records
+    return lines
 
 
 def processes(book: Path, word: str = "") -> list[int]:
@@ -119,7 +123,7 @@ def test_a_very_bad_day(tmp_path: Path) -> None:
     kill(processes(book))
     assert first.wait(30) == -signal.SIGKILL
     wait_for(lambda: not processes(book))
-    kept = {path: path.read_bytes() for path in (book / "book" / "results").rglob("*.*")}
+    kept = {path: path.read_bytes() for path in (book / "runs" / "weights").rglob("*.*")}
 
     both = [start(book), start(book)]
     wait_for(lambda: any(sweep.poll() is not None for sweep in both))
@@ -153,10 +157,7 @@ def test_a_very_bad_day(tmp_path: Path) -> None:
     text = last.communicate(timeout=180)[0]
     assert last.returncode == 0, text + logs(book)
     assert_complete(book, ["base", "full"], [1], 24)
-    assert list((book / "runs" / "started").iterdir()) == []
-    assert all(
-        path.read_bytes() == content for path, content in kept.items() if path.suffix == ".safetensors"
-    )
+    assert all(path.read_bytes() == content for path, content in kept.items())
     notebooks = [path.read_text() for path in (book / "runs" / "part" / "toy").glob("*.ipynb")]
     assert any(
         re.search(r"from step [1-9]", notebook) for notebook in notebooks
@@ -192,40 +193,40 @@ def test_failing_jobs_damaged_files_and_a_jumping_clock(tmp_path: Path, monkeypa
     assert "2 of 4 are not recorded; the same command tries them again" in text
     assert re.search(r"toy, nan, seed 3: .*nan is not a measurement", text)
     assert re.search(r"toy, memory, seed 3: .*can't allocate memory", text)
-    by_variant = {r.variant: r for r in read_records("toy", book)}
+    by_variant = {line.job: line for line in read_lines("toy", book)}
     assert by_variant.keys() == {"full", "clock"}
-    assert 0 <= by_variant["clock"].wall_time < 300
+    assert 0 <= by_variant["clock"].seconds < 300
     assert "2 recorded" in plan(capfd)
 
-    # the failed runs left checkpoints; damage one of them, and a record
+    # the failed jobs left checkpoints; damage one of them, and a line
     assert len(checkpoints(book)) == 2
     damaged = checkpoints(book)[0]
     damaged.write_bytes(damaged.read_bytes()[:100])
-    record = book / "book" / "results" / "toy" / by_variant["full"].file_name
-    record.write_text(record.read_text()[:200])
-    assert re.search(rf"damaged: .*{record.name} is not a run record", plan(capfd))
-    preset = {"cpu": {"seeds": [3], "steps": 4, "variants": variants, "limits": {"minutes": 5}}}
-    (book / "book" / "presets" / "toy.yml").write_text(yaml.safe_dump(preset))
+    results = book / "book" / "results" / "toy" / "toy.jsonl"
+    first, second = results.read_text().splitlines()
+    results.write_text(f"{first}\n{second[:200]}\n")
+    assert re.search(r"damaged: .*toy\.jsonl:2: is no line of a job", plan(capfd))
+    # the trouble is over, but it is still a parameter of the jobs
+    chapter = book / "book" / "part" / "toy.md"
+    chapter.write_text(chapter.read_text().replace("trouble.get(variant)", "False and trouble.get(variant)"))
+    commit(book)
     assert main(["sweep", "toy", "--cores", "2"]) == 0
     text = capfd.readouterr().out
-    assert f"set aside as {record.name}.damaged" in text
-    assert "all 4 are recorded" in text
-    assert (record.parent / f"{record.name}.damaged").stat().st_size == 200
+    assert "set aside in toy.jsonl.damaged" in text
+    assert "all 3 are recorded" in text
+    assert results.with_name("toy.jsonl.damaged").read_text() == second[:200] + "\n"
     assert (damaged.parent / f"{damaged.name}.damaged").stat().st_size == 100
     assert_complete(book, variants, [3], 4)
 
-    # nothing is repeated, --force repeats, and a changed method makes its records stale
-    before = {r.variant: r.created for r in read_records("toy", book)}
+    # nothing is repeated, --force repeats, and a new version makes what is recorded stale
+    before = {line.job: line.created for line in read_lines("toy", book)}
     assert main(["sweep", "toy"]) == 0
     assert "0 to do" in capfd.readouterr().out
     assert main(["run", "toy", "--profile", "cpu", "--force", "-p", "variants", "[full]"]) == 0
-    assert [r.variant for r in read_records("toy", book) if r.created != before[r.variant]] == ["full"]
-    chapter = book / "book" / "part" / "toy.md"
-    chapter.write_text(
-        chapter.read_text().replace("weights - 0.5 * gradient", "weights - 0.4 * gradient  # slower")
-    )
+    assert [line.job for line in read_lines("toy", book) if line.created != before[line.job]] == ["full"]
+    (book / "book" / "versions.yml").write_text("toy/toy: {version: 2}\n")
     capfd.readouterr()
-    assert plan(capfd).count("a record of an earlier method is there") == 4
+    assert plan(capfd).count("missing (recorded by an earlier version)") == 4
 
 
 def plan(capfd: pytest.CaptureFixture) -> str:
@@ -240,8 +241,9 @@ def test_a_job_that_runs_out_of_time(tmp_path: Path, monkeypatch, capfd) -> None
     assert main(["sweep", "toy", "--retries", "0"]) == 1
     assert "stopped after its time limit of 3 s" in capfd.readouterr().out
     wait_for(lambda: not processes(book), 20)
-    assert read_records("toy", book) == []
+    assert read_lines("toy", book) == []
     (book / "book" / "presets" / "toy.yml").write_text(yaml.safe_dump({"cpu": values}))
+    commit(book)
     assert main(["sweep", "toy"]) == 0
     assert_complete(book, ["full"], [0], 10)
 
@@ -302,11 +304,11 @@ def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
 
 def test_names_of_jobs_are_unique(tmp_path: Path) -> None:
     from hands_lib.reproduce.chapters import find_chapter
-    from hands_lib.reproduce.plan import planned_runs
+    from hands_lib.reproduce.plan import planned_jobs
 
     book = write_toy_book(tmp_path)
     given = {"variants": ["q+p", "q-p", "q p", "q" * 300], "seeds": [0, 1]}
-    names = [run.name for run in planned_runs(find_chapter("toy", book), book, "cpu", given)]
+    names = [job.name for job in planned_jobs(find_chapter("toy", book), book, "cpu", given)]
     assert len(set(names)) == 8
     assert all(re.fullmatch(r"[\w-]{1,100}", name) for name in names)
     assert json.loads(json.dumps(names)) == names
@@ -314,12 +316,12 @@ def test_names_of_jobs_are_unique(tmp_path: Path) -> None:
 
 def test_a_chapter_without_variants_is_one_job(book: Path) -> None:
     from hands_lib.reproduce.chapters import find_chapter
-    from hands_lib.reproduce.plan import planned_runs
+    from hands_lib.reproduce.plan import planned_jobs
 
-    (run,) = planned_runs(find_chapter("small", book), book, "smoke", {"steps": 4})
-    assert (run.variant, run.seed, run.parameters) == (None, None, {"steps": 4})
-    (other,) = planned_runs(find_chapter("small", book), book, "smoke", {"steps": 5})
-    assert run.name != other.name
+    (job,) = planned_jobs(find_chapter("small", book), book, "smoke", {"steps": 4})
+    assert (job.variant, job.seed, job.parameters) == (None, None, {"steps": 4})
+    (other,) = planned_jobs(find_chapter("small", book), book, "smoke", {"steps": 5})
+    assert job.name != other.name
 
 
 def test_jobs_share_out_the_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from hands_lib.reproduce.records import read_records, record_run
+from hands_lib.reproduce.runs import Run
 
 from hands_lib.reproduce.project import ProjectError
 from hands_lib.reproduce.published import Published, read_all_published, read_published
-from hands_lib.reproduce.records import read_records, record_run
-from hands_lib.reproduce.runs import Run
 from hands_lib.reproduce.tables import Section, claims_page, compare, results_page
 from hands_lib.reproduce.verdicts import Verdict, interval, judge, spread
 
