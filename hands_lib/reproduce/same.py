@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from hands_lib import cache
-from hands_lib.reproduce import store
+from hands_lib.reproduce import collecting, store
 from hands_lib.reproduce.chapters import Chapter, find_chapter, list_chapters, parameter_values
 from hands_lib.reproduce.jobs import ASKED, SMOKE, JobLine
 from hands_lib.reproduce.project import ProjectError, write_atomically
@@ -217,13 +217,6 @@ def only_renamed(
     )
 
 
-def _parsed(text: str) -> JobLine | None:
-    try:
-        return store.parse_line(text)
-    except ProjectError:  # of a later format
-        return None
-
-
 def follow_parameters(slug: str, chapter: str, root: Path, old: Presets, new: Presets) -> list[str]:
     """Give the recorded jobs of a chapter the parameters that its presets ask for now, where these only have
     other names, so that no job runs again for a name; returns what was done."""
@@ -238,20 +231,23 @@ def follow_parameters(slug: str, chapter: str, root: Path, old: Presets, new: Pr
                 f"{profile}: its preset asks for other work than before, so its jobs are to run again"
             )
             continue
-        said += store.collect(root)
-        with store._one_at_a_time(root):
-            texts = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-            lines = [_parsed(text) for text in texts]
-            keys = {line.key for line in lines if line}
-            changed = 0
-            for i, line in enumerate(lines):
-                if line and (line.profile, line.version, line.parameters) == (profile, version, before):
-                    renamed = line.model_copy(update={"parameters": after})
-                    if renamed.key not in keys:  # else it was run again meanwhile
-                        texts[i], changed = renamed.text, changed + 1
-            if changed:
+        said += collecting.collect(root)
+        with collecting._one_at_a_time(root):
+            found = store.take_apart(path)
+            lines = {key: line for key, (_, line) in found.jobs.items()}
+            own = [
+                line
+                for line in lines.values()
+                if (line.profile, line.version, line.parameters) == (profile, version, before)
+            ]
+            for line in own:
+                renamed = lines.pop(line.key).model_copy(update={"parameters": after})
+                lines.setdefault(renamed.key, renamed)  # unless it was run again meanwhile
+            if own:
+                texts = [line.text for line in sorted(lines.values(), key=store.order_of)]
+                texts += [text for _, text in found.unknown]
                 write_atomically(path, "".join(f"{text}\n" for text in texts))
-        said.append(f"{profile}: {changed} jobs have the new names of parameters")
+        said.append(f"{profile}: {len(own)} jobs have the new names of parameters")
     return said
 
 

@@ -23,7 +23,7 @@ from hands_lib.data.hand_pair_files import HandPairFile, read_hand_pairs, write_
 from hands_lib.methods.intersections.occupancy import OccupancyNetwork, OccupancySettings
 from hands_lib.methods.intersections.untangle import Untangled, UntangleSettings, untangle
 from hands_lib.reproduce.project import ProjectError, write_atomically
-from hands_lib.reproduce.store import load_weights, trained
+from hands_lib.reproduce.trained import load_weights, trained
 
 NETWORK = "intersections", "occupancy", "validation, palm frame"
 """Slug, chapter and name of the job that left the occupancy network's weights."""

@@ -78,23 +78,23 @@ def test_run_what_is_missing_and_stop(lab: str, book: Path, browser: Browser, tm
     run, stop = (page.get_by_role("button", name=name) for name in ("Run what is missing", "Stop"))
     expect(run).to_be_enabled()
     shown = page.locator(".hands-runs")
-    expect(shown).to_contain_text("toy, profile cpu: 0 of 2 runs recorded")
+    expect(shown).to_contain_text("toy, profile cpu: 0 of 2 jobs recorded")
     assert_words_are_whole(page)
 
     page.get_by_label("full").click()
-    expect(shown).to_contain_text("0 of 1 runs recorded")
+    expect(shown).to_contain_text("0 of 1 jobs recorded")
     run.click()
     expect(run).to_be_disabled()
     expect(stop).to_be_enabled()
     said = page.locator(".hands-said")
     expect(said).to_contain_text("0 of 1 done, 1 running, 0 failed")
     expect(said).to_contain_text("all 1 are recorded")
-    expect(shown).to_contain_text(re.compile(r"1 of 1 runs recorded.*base\s*0\s*recorded"))
+    expect(shown).to_contain_text(re.compile(r"1 of 1 jobs recorded.*base\s*0\s*recorded"))
     expect(run).to_be_disabled()  # nothing is missing
     assert [(line.job, line.profile) for line in read_lines("toy", book)] == [("base", "cpu")]
 
     page.get_by_label("full").click()
-    expect(shown).to_contain_text(re.compile(r"1 of 2 runs recorded.*full\s*0\s*missing"))
+    expect(shown).to_contain_text(re.compile(r"1 of 2 jobs recorded.*full\s*0\s*missing"))
     run.click()
     expect(said).to_contain_text("0 of 1 done, 1 running, 0 failed")
     stop.click()

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -109,7 +110,7 @@ def test_what_is_no_python_counts_as_it_is() -> None:
 # --- the sources of a chapter ---------------------------------------------------------------------------
 
 MODULES = {
-    "room/__init__.py": "from hands_lib.room.losses import loss\n",
+    "room/__init__.py": "from .losses import loss\n",
     "room/losses.py": "from . import parts\nfrom .parts import deep\n\nloss = 1\n",
     "room/parts/__init__.py": "",
     "room/parts/deep.py": "from ...tools import grid\n",
@@ -126,7 +127,7 @@ MODULES = {
 }
 REACHED = ["late.py", "room/__init__.py", "room/losses.py", "room/parts/__init__.py", "room/parts/deep.py"]
 REACHED += ["tools/__init__.py", "tools/grid.py"]
-IMPORTS = "from hands_lib import figures, reproduce\nfrom hands_lib.room import loss, losses\n"
+IMPORTS = "from hands_lib import figures, reproduce\nfrom hands_lib.room import loss\n"
 
 
 def cell(code: str, tags: str = "") -> str:
@@ -384,6 +385,7 @@ def test_modules_that_are_not_in_git(
 ) -> None:
     """Of the book's own checkout, or of another one."""
     module = with_library(toy, monkeypatch, tmp_path / "library" if elsewhere else toy)
+    subprocess.run(["git", "config", "status.showUntrackedFiles", "no"], cwd=toy, check=True)  # a person's
     if elsewhere:
         commit(toy)
         assert "not a git repository" in trouble(toy)
@@ -475,9 +477,12 @@ def test_the_usual_case_asks_git_twice(toy: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_asking_does_not_lock_the_index(toy: Path) -> None:
-    """A sweep asks while a person commits."""
-    (toy / ".git" / "index.lock").write_text("")
+    """A sweep asks while a person commits: git must not write its index, as it does for a touched file."""
+    index = toy / ".git" / "index"
+    before = index.stat().st_ino
+    os.utime(toy_page(toy))
     assert trouble(toy) == ""
+    assert index.stat().st_ino == before
 
 
 def test_the_refusal_says_what_why_and_the_ways_out(toy: Path) -> None:
