@@ -81,11 +81,14 @@ def test_presets_belong_to_chapters(tmp_path: Path) -> None:
 
 
 def test_published_tables_belong_to_a_system() -> None:
-    """All nine, also before their methods are here: a claim that nobody tried yet is shown as not run."""
-    assert {found.slug for found in read_all_published(ROOT)} == SYSTEMS
+    """All nine, also before their methods are here: a claim that nobody tried yet is shown as not run. What
+    stands in a file without a source is this book's own measurement."""
+    found = read_all_published(ROOT)
+    assert {one.slug for one in found if one.source} == SYSTEMS
+    assert {one.slug for one in found if not one.source} == {"geometry"}
 
 
 def test_every_source_is_in_the_bibliography() -> None:
     text = (ROOT / "book" / "references.bib").read_text(encoding="utf-8")
     for found in read_all_published(ROOT):
-        assert f"{{{found.source}," in text
+        assert not found.source or f"{{{found.source}," in text

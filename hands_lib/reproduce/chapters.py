@@ -17,7 +17,7 @@ from hands_lib.reproduce.project import ProjectError, find_root, nearest, replac
 
 HEADER = ("slug", "tables", "back_matter")  # what may stand under `hands` in a page's header
 OF_A_JOB = ("profile", "variants", "seeds")  # parameters that a job's line names by themselves
-ELSEWHERE = re.compile(r"(^|_)(root|folder|device)$")  # parameters that say where, not what
+ELSEWHERE = re.compile(r"(^|_)(root|folder|file|device)$")  # parameters that say where, not what
 LIMITS = "limits"  # the key of a preset that is no parameter: what one job of a sweep may use
 
 
@@ -202,7 +202,7 @@ def chapter_parameters(stem: str, names: Mapping[str, Any], root: Path | None = 
 
     In a chapter, after its imports: `PARAMETERS = chapter_parameters("losses", globals())`. Every job is
     identified by them. Left out are `profile`, `variants` and `seeds`, which a job names by themselves, and
-    parameters that say where, not what: `device`, and what ends in `root` or `folder`.
+    parameters that say where, not what: `device`, and what ends in `root`, `folder` or `file`.
 
     Raises:
         ProjectError: no such chapter, or a value that is no plain JSON.

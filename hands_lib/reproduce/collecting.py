@@ -23,7 +23,7 @@ from hands_lib.reproduce.weights import keep_weights, weights_name
 
 
 @contextmanager
-def _one_at_a_time(root: Path | None) -> Iterator[None]:
+def one_at_a_time(root: Path | None) -> Iterator[None]:
     """Two collects wait for each other; the lock dies with its process."""
     path = runs_folder(root) / "locks" / "collect"
     try:
@@ -102,7 +102,7 @@ def collect(root: Path | None = None) -> list[str]:
     """
     root = root or find_root()
     said: list[str] = []
-    with _one_at_a_time(root):
+    with one_at_a_time(root):
         wanted = _to_collect(root, said)
         for path in sorted({*wanted, *results_folder(root).glob("*/*.jsonl")}):
             found, new = take_apart(path), wanted.get(path, [])

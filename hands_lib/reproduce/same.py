@@ -232,7 +232,7 @@ def follow_parameters(slug: str, chapter: str, root: Path, old: Presets, new: Pr
             )
             continue
         said += collecting.collect(root)
-        with collecting._one_at_a_time(root):
+        with collecting.one_at_a_time(root):
             found = store.take_apart(path)
             lines = {key: line for key, (_, line) in found.jobs.items()}
             own = [

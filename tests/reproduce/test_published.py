@@ -347,9 +347,9 @@ def test_a_table_without_numbers_says_why(root: Path) -> None:
 
 METRICS = """
 metrics:
-  seconds: {unit: s, better: lower, label: time of a picture}
   "*_error": {unit: px, better: lower}
   "*": {unit: "1"}
+  seconds: {unit: s, better: lower, label: time of a picture}
 own_tables:
   speed:
     title: Speed
@@ -364,7 +364,7 @@ own_tables:
         ("errors", "decrease", "error", "%", "lower"),  # as the cell is printed
         ("errors", "measured only", "error", "mm", "lower"),
         ("errors", "measured only", "share", "%", None),
-        ("errors", "ours", "seconds", "s", "lower"),  # as the file says
+        ("errors", "ours", "seconds", "s", "lower"),  # an exact name goes before patterns
         ("errors", "ours", "left_error", "px", "lower"),  # of the patterns, the first
         ("errors", "ours", "anything", "1", None),
         ("speed", "ours", "seconds", "ms", "lower"),  # the table's unit; a direction that only the file has

@@ -58,3 +58,12 @@ def test_one_data_set_at_a_time(root):
 def test_a_dirty_job_is_in_no_figure(root):
     record(root, "one", 1.0, dirty=True)
     assert recorded("system", "errors", root).profile == "not run"
+
+
+def test_one_profile_at_a_time(root):
+    for row, error, profile in (("one", 1.0, "cpu"), ("one", 7.0, "gpu"), ("two", 2.0, "cpu")):
+        record(root, row, error, profile=profile)
+    found = recorded("system", "errors", root)
+    assert (found.profile, found.rows) == ("gpu profile", ["one"])
+    assert found.values("one", "error") == [7.0]
+    assert found.values("two", "error") == []

@@ -1,24 +1,30 @@
 """Published tables, comparison and verdicts."""
 
 import re
-import time
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
-from hands_lib.reproduce.records import read_records, record_run
-from hands_lib.reproduce.runs import Run
+from job_lines import COMMIT, add_line, job_line
 
+from hands_lib.reproduce.evidence import read_evidence
 from hands_lib.reproduce.project import ProjectError
 from hands_lib.reproduce.published import Published, read_all_published, read_published
-from hands_lib.reproduce.tables import Section, claims_page, compare, results_page
-from hands_lib.reproduce.verdicts import Verdict, interval, judge, spread
+from hands_lib.reproduce.store import read_lines
+from hands_lib.reproduce.tables import Section, claims_page, compare, results_page, runs_table
+from hands_lib.reproduce.verdicts import Verdict, judge, spread
 
 PUBLISHED = {
     "slug": "system",
     "source": "key",
+    "metrics": {
+        "error": {"unit": "mm", "better": "lower"},
+        "error_*": {"unit": "mm"},
+        "points": {"unit": "1"},
+        "moved": {"unit": "mm"},
+        "seconds": {"unit": "s"},
+    },
     "tables": {
         "errors": {
             "title": "Errors",
@@ -74,30 +80,16 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def measure(root: Path, row: str, values: list[float], profile: str = "cpu", unit: str = "mm") -> None:
+def measure(root: Path, row: str, values: list[float], profile: str = "cpu", **about: object) -> None:
     for seed, value in enumerate(values):
-        run = Run(
-            slug="system",
-            table="errors",
-            variant=row,
-            seed=seed,
-            profile=profile,
-            dataset="world",
-            dataset_version="1",
-        )
-        record_run(
-            run,
-            protocol="mean",
-            metrics={"error": (value, unit)},
-            started=time.time(),
-            root=root,
-        )
+        rows = {"errors": {row: {"error": value}}}
+        add_line(root, job_line("system", row, seed, rows, profile=profile, **about))
 
 
 def verdict(root: Path, name: str) -> Verdict:
     published = read_published("system", root)
     (claim,) = [c for c in published.claims if c.id == name]
-    (found,) = judge(claim, read_records("system", root))
+    (found,) = judge(claim, read_evidence("system", root))
     return found
 
 
@@ -179,19 +171,6 @@ def test_the_largest_profile_is_judged(root: Path) -> None:
     assert "gpu profile" in found.judged_on
 
 
-def test_units_are_not_mixed_up(root: Path) -> None:
-    measure(root, "ours", [0.004], unit="m")
-    with pytest.raises(ProjectError, match="error is in m, the published number in mm"):
-        compare("system", root=root)
-
-
-def test_interval_agrees_with_the_normal_one() -> None:
-    """For many normal draws the bootstrap interval is mean ± 1.96 standard errors."""
-    sample = np.random.default_rng(0).normal(3, 2, 400)
-    expected = sample.mean() + np.array([-1.96, 1.96]) * sample.std() / 20
-    np.testing.assert_allclose(interval(list(sample)), expected, atol=0.02)
-
-
 def add_own(root: Path) -> None:
     """A table and two targets of the book's own, beside the paper's."""
     target = {"text": "Untangling helps.", "table": "untangled"}
@@ -224,11 +203,12 @@ def test_what_is_measured_beyond_the_paper(root: Path) -> None:
     assert "Points inside: beyond the paper, measured" in text
     assert "not run" in text
     assert "published" not in text
-    for seed in range(3):
-        for variant, points in (("without", 30.0), ("with", 3.0)):
-            run = Run("system", "untangled", variant, seed, "cpu", "world", "1")
-            metrics = {"points": (points + seed, "1"), "moved": (1.0, "mm")}
-            record_run(run, protocol="mean", metrics=metrics, started=time.time(), root=root)
+    for seed in range(3):  # both rows by one job
+        rows = {
+            "without": {"points": 30.0 + seed, "moved": 1.0},
+            "with": {"points": 3.0 + seed, "moved": 1.0},
+        }
+        add_line(root, job_line("system", "untangling", seed, {"untangled": rows}))
     text = repr(compare("system", "untangled", root=root))
     assert re.search(r"^row +points +moved \[mm\]$", text, re.M)  # as the record has them
     assert re.search(r"^without +31 ± 1 +1 ± 0$", text, re.M)
@@ -253,11 +233,10 @@ def test_what_is_measured_beyond_the_paper(root: Path) -> None:
     assert told.endswith("1 reproduced, 1 not run\ntargets of this book: 2 reproduced")
 
 
-def record_own(root: Path, row: str, metrics: dict, seeds: int = 3, **other: str) -> None:
-    about = {"profile": "cpu", "dataset": "world", "dataset_version": "1"} | other
+def record_own(root: Path, row: str, metrics: dict, seeds: int = 3, **about: object) -> None:
     for seed in range(seeds):
-        run = Run(slug="system", table="untangled", variant=row, seed=seed, **about)
-        record_run(run, protocol="mean", metrics=metrics, started=time.time(), root=root)
+        name = f"{row} {' '.join(metrics)}"
+        add_line(root, job_line("system", name, seed, {"untangled": {row: metrics}}, **about))
 
 
 def own_lines(root: Path) -> list[list[str]]:
@@ -273,28 +252,26 @@ def test_measured_rows_stand_in_the_order_that_the_file_gives(root: Path) -> Non
     found["own_tables"]["untangled"]["order"] = ["without", "never recorded", "with"]
     path.write_text(yaml.safe_dump(found))
     for row in ("another", "with", "without"):
-        record_own(root, row, {"points": (1.0, "1")})
+        record_own(root, row, {"points": 1.0})
     assert [line[0] for line in own_lines(root)] == ["row", "without", "with", "another"]
 
 
 def test_measured_rows_of_different_runs_say_so(root: Path) -> None:
-    """Runs are named for each row where they differ, a cell of fewer seeds says so, and units stand in the
-    cells where a column has several."""
-    record_own(root, "all", {"points": (2.0, "1"), "moved": (1.0, "mm")})
-    record_own(root, "fewer", {"points": (3.0, "1")})
-    again = {"points": (3.0, "1"), "moved": (1.0, "cm")}  # by the same names, for two of the seeds
-    record_own(root, "fewer", again, seeds=2)
-    record_own(root, "other", {"points": (4.0, "1")}, dataset="dome")
+    """Runs are named for each row where they differ, and a cell of fewer seeds says so."""
+    record_own(root, "all", {"points": 2.0, "moved": 1.0})
+    record_own(root, "fewer", {"points": 3.0})
+    record_own(root, "fewer", {"moved": 1.0}, seeds=2)
+    record_own(root, "other", {"points": 4.0}, dataset="dome")
     assert own_lines(root) == [
-        ["row", "points", "moved", "runs"],
-        ["all", "2 ± 0", "1 ± 0 mm", "cpu, n = 3 [1]"],
-        ["fewer", "3 ± 0", "1 ± 0 cm (n = 2)", "cpu, n = 3 [1]"],
+        ["row", "points", "moved [mm]", "runs"],
+        ["all", "2 ± 0", "1 ± 0", "cpu, n = 3 [1]"],
+        ["fewer", "3 ± 0", "1 ± 0 (n = 2)", "cpu, n = 3 [1]"],
         ["other", "4 ± 0", "-", "cpu, n = 3 [2]"],
     ]
 
 
 def test_few_rows_of_many_metrics_stand_side_by_side(root: Path) -> None:
-    metrics = {f"error_{n}": (float(n), "mm") for n in range(1, 6)}
+    metrics = {f"error_{n}": float(n) for n in range(1, 6)}
     for row in ("one", "two"):
         record_own(root, row, metrics)
     head, *lines = own_lines(root)
@@ -304,7 +281,7 @@ def test_few_rows_of_many_metrics_stand_side_by_side(root: Path) -> None:
 
 def test_a_table_that_would_be_mostly_empty_has_a_line_for_each_number(root: Path) -> None:
     for n in range(4):
-        record_own(root, f"row {n}", {f"error_{n}": (float(n), "mm")})
+        record_own(root, f"row {n}", {f"error_{n}": float(n)})
     head, *lines = own_lines(root)
     assert head == ["row", "metric", "measured"]
     assert lines == [[f"row {n}", f"error_{n}", f"{n} ± 0 mm"] for n in range(4)]
@@ -312,18 +289,18 @@ def test_a_table_that_would_be_mostly_empty_has_a_line_for_each_number(root: Pat
 
 def test_a_smoke_run_adds_no_line_to_a_measured_row(root: Path) -> None:
     """What only a smoke run knows of a row is not shown beside its results."""
-    record_own(root, "ours", {"points": (2.0, "1")})
-    record_own(root, "ours", {"points": (9.0, "1"), "seconds": (1.0, "s")}, seeds=1, profile="smoke")
+    record_own(root, "ours", {"points": 2.0})
+    record_own(root, "ours", {"points": 9.0, "seconds": 1.0}, seeds=1, profile="smoke")
     assert own_lines(root) == [["row", "points"], ["ours", "2 ± 0"]]
-    record_own(root, "only smoke", {"points": (9.0, "1")}, seeds=1, profile="smoke")
+    record_own(root, "only smoke", {"points": 9.0}, seeds=1, profile="smoke")
     assert ["only smoke", "9 (smoke)", "smoke, n = 1 [1]"] in own_lines(root)
 
 
 def test_notes_are_those_of_the_lines_that_are_shown(root: Path) -> None:
     """A smoke run that is left out leaves no note behind, and no gap in the numbers of the others."""
-    record_own(root, "first", {"points": (2.0, "1")})
-    record_own(root, "first", {"seconds": (1.0, "s")}, seeds=1, profile="smoke", dataset="dome")
-    record_own(root, "second", {"points": (2.0, "1")}, dataset="field")
+    record_own(root, "first", {"points": 2.0})
+    record_own(root, "first", {"seconds": 1.0}, seeds=1, profile="smoke", dataset="dome")
+    record_own(root, "second", {"points": 2.0}, dataset="field")
     (shown, *_) = compare("system", "untangled", root=root).tables
     assert [row[-1] for row in shown.rows] == ["cpu, n = 3 [1]", "cpu, n = 3 [2]"]
     assert list(shown.notes) == ["[1] world 1; mean", "[2] field 1; mean"]
@@ -331,10 +308,10 @@ def test_notes_are_those_of_the_lines_that_are_shown(root: Path) -> None:
 
 def test_order_of_the_book_names_rows_that_were_recorded() -> None:
     for published in read_all_published():
-        own = {(r.table, r.variant) for r in read_records(published.slug) if r.profile != "smoke"}
+        lines = [line for line in read_lines(published.slug) if line.is_result]
+        own = {(table, row) for line in lines for table, rows in line.rows.items() for row in rows}
         tables = {**published.tables, **published.own_tables}
-        named = {(name, row) for name, table in tables.items() for row in table.order}
-        assert named <= own
+        assert {(name, row) for name, table in tables.items() for row in table.order} <= own
 
 
 @pytest.mark.parametrize(
@@ -356,8 +333,7 @@ def test_numbers_are_written_for_readers(values: list[float], text: str) -> None
 
 
 def test_a_recorded_table_that_no_file_knows(root: Path) -> None:
-    run = Run("system", "ablation", "ours", 0, "cpu", "world", "1")
-    record_run(run, protocol="mean", metrics={"error": (1.0, "m")}, started=time.time(), root=root)
+    add_line(root, job_line("system", "ours", 0, {"ablation": {"ours": {"error": 1.0}}}))
     assert "ablation: beyond the paper, measured" in repr(compare("system", "ablation", root=root))
     assert "system: ablation: beyond the paper, measured" in repr(results_page(root))
     with pytest.raises(ProjectError, match="did you mean 'ablation'"):
@@ -433,12 +409,110 @@ class _Checker(HTMLParser):
         self.tags.append(tag)
 
 
-def test_html_is_escaped_and_has_captions(root: Path) -> None:
-    measure(root, "<script>", [1.0])
-    checker = _Checker()
-    checker.feed(results_page(root)._repr_html_())
-    assert "script" not in checker.tags
-    assert checker.tags.count("caption") == checker.tags.count("table") == 3
+HOSTILE = [
+    "<script>",
+    "a | b",
+    "\"quoted\" & 'so'",
+    "two\nlines\ttab",
+    "\x1b[31mred",
+    "](javascript:x)",
+    "$x$",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_comes_from_data_is_text(root: Path, name: str) -> None:
+    """Names of rows, jobs, data sets and protocols: no tag is made of them, and no line of a terminal."""
+    about = {"dataset": name, "protocol": name, "dataset_version": name}
+    for seed, value in enumerate([1.0, 2.0, 3.0]):
+        add_line(
+            root,
+            job_line(
+                "system",
+                name,
+                seed,
+                {"errors": {name: {"error": value}}, name: {"ours": {"error": 1.0}}},
+                **about,
+            ),
+        )
+    for page in (
+        results_page(root),
+        compare("system", root=root),
+        runs_table(read_lines("system", root), root),
+    ):
+        checker = _Checker()
+        checker.feed(page._repr_html_())
+        assert set(checker.tags) <= {
+            "details",
+            "summary",
+            "div",
+            "table",
+            "caption",
+            "thead",
+            "tbody",
+            "tr",
+            "th",
+            "td",
+            "p",
+            "wbr",
+        }
+        assert checker.tags.count("caption") == checker.tags.count("table")
+        own = "".join(letter if letter.isprintable() else " " for letter in name)
+        assert sum(own in line for line in repr(page).splitlines()) >= 1
+        assert name.isprintable() or name not in repr(page)
+
+
+def test_jobs_are_listed_with_what_they_are_worth(root: Path) -> None:
+    (root / "book" / "versions.yml").write_text("system/old: {version: 2}\n")
+    rows = {"errors": {"ours": {"error": 1.0}}}
+    for seed in range(7):
+        add_line(root, job_line("system", "ours", seed, rows, seconds=10.0 * seed))
+    add_line(root, job_line("system", "ours", 0, rows, chapter="old"))
+    add_line(root, job_line("system", "ours", 0, rows, profile="smoke"))
+    add_line(root, job_line("system", "ours", 0, rows, dirty=True))
+    shown = runs_table(read_lines("system", root), root)
+    found = {(row[1], row[4]): (row[5], row[7], row[-1]) for row in shown.rows}
+    assert found == {
+        ("chapter", "cpu"): ("7 from 0 to 6", "30.0 s", COMMIT[:7]),
+        ("old", "cpu (stale)"): ("0", "60.0 s", COMMIT[:7]),
+        ("chapter", "smoke (not a result)"): ("0", "60.0 s", COMMIT[:7]),
+        ("chapter", "cpu (dirty, not a result)"): ("0", "60.0 s", COMMIT[:7]),
+    }
+
+
+def test_stale_and_dirty_jobs_are_shown_where_there_is_nothing_else(root: Path) -> None:
+    (root / "book" / "versions.yml").write_text("system/chapter: {version: 2}\n")
+    measure(root, "ours", [1.0, 2.0, 3.0])
+    measure(root, "base", [7.0], dirty=True, version=2)
+    text = repr(compare("system", root=root))
+    assert "2 ± 1 mm (stale)" in text
+    assert "stale: 3 jobs by another version of their chapter" in text
+    assert "7 mm (dirty)" in text
+    assert "dirty: a run of sources that are in no commit; not a result" in text
+    assert "only by another version of the chapter" in text
+    assert "reproduced" not in text
+    measure(root, "ours", [5.0, 5.0, 5.0], version=2)
+    text = repr(compare("system", root=root))
+    assert "5 ± 0 mm" in text
+    assert "(stale)" not in text
+
+
+def test_jobs_with_other_settings_are_counted_out_and_said_so(root: Path) -> None:
+    measure(root, "ours", [1.0, 2.0, 3.0])
+    measure(root, "ours", [100.0], parameters={"steps": 1})
+    text = repr(compare("system", root=root))
+    assert "2 ± 1 mm" in text
+    assert "1 jobs with other settings than the others are not counted" in text
+
+
+def test_a_system_of_no_paper(root: Path) -> None:
+    path = root / "book" / "published" / "speed.yml"
+    path.write_text("slug: speed\nmetrics: {'*': {unit: ms}}\nown_tables: {race: {title: A race}}\n")
+    add_line(root, job_line("speed", "peers", 0, {"race": {"10 faces": {"ours": 1.5, "theirs": 3.0}}}))
+    text = repr(results_page(root))
+    assert "== speed: 1 tables of this book ==" in text
+    assert "speed: A race: measured (" in text
+    assert re.search(r"^10 faces +1\.50 +3$", text, re.M)
 
 
 def test_numbers_of_the_book_are_readable() -> None:
