@@ -176,18 +176,26 @@ def tagged_cells(text: str, tag: str) -> list[str]:
 
 def parameter_values(chapter: Chapter) -> dict[str, Any]:
     """Default of every parameter, in order: the value of the cell tagged `parameters` where it is a literal,
-    else its expression as text; empty where no cell has the tag."""
+    else its expression as text; empty where no cell has the tag.
+
+    Raises:
+        ProjectError: the cell does more than to assign, so that nobody could tell what a parameter is.
+    """
     values: dict[str, Any] = {}
     for cell in tagged_cells(chapter.path.read_text(encoding="utf-8"), "parameters"):
         for node in ast.parse(cell).body:
-            if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
-                continue
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            plain = isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None
+            if not plain or not all(isinstance(target, ast.Name) for target in targets):
+                raise ProjectError(
+                    f"{chapter.path}: its parameters are assigned one by one, `name = value`; "
+                    f"write {ast.unparse(node)!r} in this way, or in a later cell"
+                )
             try:
                 value = ast.literal_eval(node.value)
             except ValueError:
                 value = ast.unparse(node.value)
-            values |= {target.id: value for target in targets if isinstance(target, ast.Name)}
+            values |= {target.id: value for target in targets}
     return values
 
 

@@ -55,6 +55,16 @@ def test_parameters_of_a_chapter(book: Path) -> None:
     assert parameter_values(find_chapter("small", book)) == {"profile": "smoke", "seed": 0, "steps": 3}
 
 
+@pytest.mark.parametrize(
+    "line", ["steps += 1", "steps: int", "a, b = 1, 2", "import os", "print(1)", "x.y = 1"]
+)
+def test_a_parameter_cell_assigns_and_does_nothing_else(book: Path, line: str) -> None:
+    page = book / "book" / "part" / "small.md"
+    page.write_text(page.read_text().replace("steps: int = 3", f"steps: int = 3\n{line}"))
+    with pytest.raises(ProjectError, match=r"small\.md: its parameters are assigned one by one"):
+        parameter_values(find_chapter("small", book))
+
+
 def test_smoke_injects_nothing(book: Path) -> None:
     assert resolve(book) == {}
 
