@@ -3,12 +3,14 @@
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from toy import CHAPTER, write_toy_book
 from hands_lib.reproduce import read_lines
 
 BIN = Path(sys.executable).parent
+ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {"notification": {"fetchNews": "false"}, "themes": {"theme": "JupyterLab Dark"}}
 CELL = 'from hands_lib.reproduce import choose_runs\n\nchoose_runs("toy")'
 PAGE = CHAPTER[: CHAPTER.index("# Toy")] + f"# Runs\n\n```{{code-cell}} ipython3\n{CELL}\n```\n"
@@ -31,13 +34,13 @@ def book(tmp_path: Path) -> Path:
     return book
 
 
-@pytest.fixture
-def lab(book: Path, tmp_path: Path) -> Iterator[str]:
-    """Address of JupyterLab on the book, set up as `make lab` does it, with settings of its own."""
-    folder = tmp_path / "config" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
-    folder.mkdir(parents=True)
+@contextmanager
+def running_lab(folder: Path, tmp_path: Path) -> Iterator[str]:
+    """Address of JupyterLab on the `book` of a folder, set up as by `make lab`, with settings of its own."""
+    settings = tmp_path / "config" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
     for name, values in SETTINGS.items():
-        (folder / f"{name}.jupyterlab-settings").write_text(json.dumps(values))
+        (settings / f"{name}.jupyterlab-settings").write_text(json.dumps(values))
     own = {f"JUPYTER_{name}_DIR": str(tmp_path / name.lower()) for name in ("CONFIG", "RUNTIME")}
     kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONUNBUFFERED", "HANDS_RESULTS")}
     environment = kept | own | {"IPYTHONDIR": str(tmp_path / "ipython"), "OMP_NUM_THREADS": "1"}
@@ -50,21 +53,87 @@ def lab(book: Path, tmp_path: Path) -> Iterator[str]:
     options += ["--ServerApp.port_retries=0", "--LabApp.news_url="]
     with open(tmp_path / "lab.log", "w") as log:
         server = subprocess.Popen(
-            [BIN / "jupyter-lab", "book", *options], cwd=book, env=environment, stdout=log, stderr=log
+            [BIN / "jupyter-lab", "book", *options], cwd=folder, env=environment, stdout=log, stderr=log
         )
     try:
         address = f"http://127.0.0.1:{port}"
-        for _ in range(300):
+        while True:
             assert server.poll() is None, (tmp_path / "lab.log").read_text()
             try:
                 urllib.request.urlopen(f"{address}/api", timeout=5)
                 break
             except OSError:
                 time.sleep(0.2)
-        yield f"{address}/lab/tree/part/runs.md?token=toy"
+        yield address
     finally:
         server.terminate()  # and its kernels with it
         server.wait(30)
+
+
+@pytest.fixture
+def lab(book: Path, tmp_path: Path) -> Iterator[str]:
+    with running_lab(book, tmp_path) as address:
+        yield f"{address}/lab/tree/part/runs.md?token=toy"
+
+
+@pytest.fixture
+def lab_on_this_book(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """JupyterLab on a copy of this book's pages."""
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    shutil.copytree(ROOT / "book", copy / "book", ignore=shutil.ignore_patterns("results"))
+    shutil.copy(ROOT / "_toc.yml", copy)
+    with running_lab(copy, tmp_path) as address:
+        yield address, copy / "book"
+
+
+def ask(address: str, method: str = "GET", body: dict | None = None) -> dict:
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"Authorization": "token toy", "Content-Type": "application/json"}
+    request = urllib.request.Request(address, data, headers, method=method)
+    return json.loads(urllib.request.urlopen(request, timeout=60).read())
+
+
+def test_saving_a_page_changes_nothing(lab_on_this_book: tuple[str, Path], browser: Browser) -> None:
+    """Every page as the lab opens and saves it, and one by Ctrl+S. A header that is lost takes a chapter's
+    recorded jobs with it."""
+    address, pages = lab_on_this_book
+    before = {path: path.read_text(encoding="utf-8") for path in sorted(pages.rglob("*.md"))}
+    assert len(before) > 20
+    for path in before:
+        place = f"{address}/api/contents/{path.relative_to(pages)}"
+        page = ask(f"{place}?type=notebook")
+        page["content"]["metadata"]["language_info"] = {
+            "name": "python",
+            "version": "3.11.7",
+        }  # of the kernel
+        for cell in page["content"]["cells"]:
+            cell["metadata"]["trusted"] = True
+        ask(place, "PUT", {"type": "notebook", "format": "json", "content": page["content"]})
+    changed = [path.name for path, text in before.items() if path.read_text(encoding="utf-8") != text]
+    assert changed == []
+
+    path = pages / "foundations" / "metrics.md"
+    page = browser.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(f"{address}/lab/tree/foundations/metrics.md?token=toy")
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=60_000)
+    title = page.locator(".jp-NotebookPanel .jp-MarkdownCell").first
+    title.dblclick()
+    page.keyboard.press("Control+End")
+    page.keyboard.type(" More.")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.press("Control+s")
+    saved = page.locator(".jp-NotebookPanel-toolbar")
+    expect(saved).to_be_visible()
+    for _ in range(600):
+        if path.read_text(encoding="utf-8") != before[path]:
+            break
+        time.sleep(0.1)
+    page.close()
+    found = path.read_text(encoding="utf-8")
+    assert "More." in found
+    assert found.replace(" More.", "") == before[path]
 
 
 def test_run_what_is_missing_and_stop(lab: str, book: Path, browser: Browser, tmp_path: Path) -> None:
