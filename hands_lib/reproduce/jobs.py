@@ -7,7 +7,6 @@ with what and for how long; units and directions of its numbers stand with the c
 
 import hashlib
 import json
-import math
 import os
 import platform
 import re
@@ -16,11 +15,10 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from importlib import metadata
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from hands_lib.reproduce.project import ProjectError, nearest
 
@@ -29,6 +27,7 @@ SMOKE = PROFILES[0]
 ASKED = "HANDS_JOB"  # environment variable, set for kernels that `hands` starts; see `Asked`
 LIBRARIES = ("torch", "numpy", "numba")
 MOST_EXAMPLES = 1000
+LARGEST = 1e100  # whose square is still a number
 
 _CLOCKS = time.time(), time.monotonic()  # of this process's start, nearly: shows when the clock was changed
 
@@ -37,7 +36,7 @@ Examples = Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]  # ... -> s
 
 
 def _finite(value: float) -> float:
-    if not math.isfinite(value):
+    if not abs(value) < LARGEST:  # nor is nan
         raise ValueError(f"{value} is not a measurement: record the job only when it succeeded")
     return value
 
@@ -156,7 +155,7 @@ class JobLine(BaseModel):
     seconds: Finite = Field(ge=0)
     device: str
     libraries: dict[str, str]
-    created: datetime
+    created: AwareDatetime
     rows: dict[str, dict[str, dict[str, Finite]]] = Field(min_length=1)
     examples: dict[str, dict[str, dict[str, Annotated[list[Finite], Field(max_length=MOST_EXAMPLES)]]]] = {}
     weights: Weights | None = None

@@ -3,6 +3,7 @@
 import json
 import math
 import multiprocessing
+import re
 import signal
 import subprocess
 import sys
@@ -186,6 +187,9 @@ def test_edited_sources_leave_no_result(book: Path, monkeypatch: pytest.MonkeyPa
         (lambda text: text.replace("1.5", "NaN"), "is no line of a job"),
         (lambda text: text.replace('"job"', '"surprise":1,"job"'), "surprise"),
         (lambda text: text.replace('"seed":1', '"seed":"one"'), "seed"),
+        (lambda text: text.replace("1.5", "1e308"), "is not a measurement"),
+        (lambda text: text.replace('"cpu"', '"laptop"'), "profile"),
+        (lambda text: re.sub(r'("created":"[^"]*)Z"', r'\1"', text), "timezone"),
         (lambda text: text.replace('"chapter":"toy"', '"chapter":"other"'), "toy/other, not of this file"),
         (lambda text: "\udcff".join(text), "is no line of a job"),
     ],
