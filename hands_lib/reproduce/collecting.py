@@ -5,6 +5,7 @@ import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 
 from hands_lib.reproduce.jobs import SMOKE, JobLine
@@ -45,7 +46,7 @@ def _is_known(commit: str, root: Path) -> bool:
 def _to_collect(root: Path, said: list[str]) -> dict[Path, list[tuple[Path, JobLine]]]:
     """The finished results by the file that they belong to; what is no result, or not of here, stays."""
     wanted: dict[Path, list[tuple[Path, JobLine]]] = {}
-    commits: dict[str, bool] = {}
+    is_known = cache(partial(_is_known, root=root))
     for path in done_files(root):
         if path.name.startswith((f"{SMOKE}-", "dirty-")):
             continue
@@ -61,7 +62,7 @@ def _to_collect(root: Path, said: list[str]) -> dict[Path, list[tuple[Path, JobL
                 "here: it is of another checkout, and stays where it is"
             )
             continue
-        if not commits.setdefault(line.commit, _is_known(line.commit, root)):
+        if not is_known(line.commit):
             said.append(
                 f"{path}: made at commit {line.commit[:12]}, which is not in this checkout: fetch that "
                 "commit, then collect again; it stays where it is"

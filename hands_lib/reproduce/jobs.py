@@ -15,6 +15,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from importlib import metadata
 from typing import Annotated, Any, Literal
 
@@ -160,7 +161,7 @@ class JobLine(BaseModel):
     examples: dict[str, dict[str, dict[str, Annotated[list[Finite], Field(max_length=MOST_EXAMPLES)]]]] = {}
     weights: Weights | None = None
 
-    @property
+    @cached_property
     def key(self) -> str:
         """As `Job.key` of the job and the version that made it."""
         return _key(
