@@ -21,7 +21,8 @@ within a round, to "every sample".
                    chapter `fusion`; its learning rate is 0, so that the weights stay the recorded ones
 
 What may be skipped depends on what the field has learnt, so the weights are those of recorded jobs; where
-there are none the output says what stands in for them. Printed beside the times: the largest difference of
+there are none the output says what stands in for them. A job of KeypointNeRF keeps pictures, not its network:
+its rows are of an untrained one, and the output says so. Printed beside the times: the largest difference of
 any colour, the share of densities and colours that were evaluated, and how busy the machine was. Seconds are
 the clock's; ratios on a CPU are of processor time, which others may be using too.
 """
@@ -84,8 +85,12 @@ def network(variant: str, profile: str, size: str, file: Path | None = None) -> 
     for profiles, warning in (((profile,), ""), (("smoke",), ", which has hardly learnt anything")):
         with contextlib.suppress(ProjectError):
             found = trained("va_nerf", "comparison", variant, profiles=profiles)
+            kept = load_weights(found)
+            own = {name.removeprefix("net."): kept[name] for name in kept if name.startswith("net.")}
+            if not own:  # pictures alone, for the figures of its chapter
+                continue
             net = VANeRF(settings_of(settings_from(found.config["settings"])))
-            net.load_state_dict(load_weights(found))
+            net.load_state_dict(own)
             of = f"size {found.config['size']}, {found.config['steps']} steps"
             return net, f"recorded weights, {found.profile} profile, {of}{warning}"
     torch.manual_seed(0)
