@@ -374,7 +374,9 @@ def _system_section(published: Published, root: Path | None) -> Section:
 
 def results_page(root: Path | None = None) -> Page:
     """Every table and every claim of every system: the page `book/results.md`."""
-    return Page([_system_section(published, root) for published in read_all_published(root)])
+    # what is no paper's comes last
+    systems = sorted(read_all_published(root), key=lambda published: not published.source)
+    return Page([_system_section(published, root) for published in systems])
 
 
 def status_page(root: Path | None = None) -> Page:
