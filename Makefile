@@ -7,20 +7,29 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# JupyterLab with this environment's kernel; its pages work in folders of their own, so paths are made absolute
+define LAB
+from hands_lib.reproduce.project import absolute_folders
+from jupyterlab.labapp import main
+absolute_folders()
+main()
+endef
+export LAB
+
 .PHONY: help book test lab bench lock format clean
 
 help:  ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
 book: $(READY)  ## execute the chapters and build the book into _build/html
-	@$(BIN)/hands build
+	@$(BIN)/python -m hands_lib build
 
 test: $(READY)  ## everything that has to hold: style, imports, units, chapters, pages in a browser
 	@$(BIN)/python tests/run_all.py
 
 lab: $(READY)  ## open the chapters as notebooks in JupyterLab
-	@JUPYTER_CONFIG_DIR=$(VENV)/etc/jupyter $(BIN)/jupytext-config set-default-viewer markdown myst >/dev/null
-	@$(BIN)/jupyter lab book
+	@JUPYTER_CONFIG_DIR=$(VENV)/etc/jupyter $(BIN)/python -m jupytext_config set-default-viewer markdown myst >/dev/null
+	@env -u JUPYTER_PATH JUPYTER_PREFER_ENV_PATH=1 $(BIN)/python -c "$$LAB" book
 
 bench: $(READY)  ## speed of the library beside its peers, in the same run
 	@$(BIN)/python -m pytest benchmarks -o addopts= -p no:cacheprovider --benchmark-only --benchmark-columns=min,median,rounds
@@ -38,7 +47,7 @@ clean:  ## delete the built book; environment and runs stay
 # uv itself is pinned in the lock: pip installs that one, with its hash, and uv installs the rest.
 $(READY): requirements.lock pyproject.toml
 	@set -eu; python=""; \
-	for name in $(PYTHON) python3.12 python3.11 python3.13 python3; do \
+	for name in "$(PYTHON)" python3.12 python3.11 python3.13 python3; do \
 		if "$$name" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then python=$$name; break; fi; \
 	done; \
 	if [ -z "$$python" ]; then echo "make: no Python >= 3.11 found; install one, or say make PYTHON=/path/to/python"; exit 1; fi; \
@@ -51,6 +60,7 @@ $(READY): requirements.lock pyproject.toml
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock; \
 	fi; \
 	echo "installing the locked packages"; \
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip sync --quiet --require-hashes requirements.lock; \
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .; \
+	export VIRTUAL_ENV="$$PWD/$(VENV)"; \
+	$(BIN)/uv pip sync --quiet --require-hashes requirements.lock; \
+	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .; \
 	touch $@

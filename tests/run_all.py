@@ -57,7 +57,13 @@ def commands(name: str) -> list[list[str]]:
         case "cells":
             return [[RUFF, "check", "--no-cache", *executed_notebooks()]]
         case "repeat":
-            options = ["--nbval", "--nbval-sanitize-with", "tests/nbval.cfg", "--nbval-cell-timeout=600"]
+            options = [
+                "--nbval",
+                "--nbval-current-env",
+                "--nbval-sanitize-with",
+                "tests/nbval.cfg",
+                "--nbval-cell-timeout=600",
+            ]
             # one kernel for a notebook, hence loadfile
             return [[*PYTEST, report, "--dist", "loadfile", *options, *executed_notebooks()]]
         case "pages":

@@ -1,6 +1,10 @@
 """The files that describe the project agree with each other."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -99,9 +103,82 @@ def test_no_outputs_are_kept_in_the_book_folder() -> None:
 
 
 def test_presets_set_parameters_that_their_chapters_have() -> None:
-    from hands_lib.reproduce.chapters import find_chapter, read_presets, resolve_parameters
+    """Of their types, and every chapter is sure to have plain defaults, variants and seeds."""
+    from hands_lib.reproduce.chapters import list_chapters, read_limits, read_presets
+    from hands_lib.reproduce.plan import planned_jobs
 
-    for path in sorted((ROOT / "book" / "presets").glob("*.yml")):
-        chapter = find_chapter(path.stem, ROOT)
+    chapters = {chapter.stem: chapter for chapter in list_chapters(ROOT)}
+    assert {path.stem for path in (ROOT / "book" / "presets").glob("*")} <= set(chapters)
+    for chapter in chapters.values():
         for profile in read_presets(chapter, ROOT):
-            resolve_parameters(chapter, ROOT, profile, {})
+            read_limits(chapter, ROOT, profile)
+            jobs = planned_jobs(chapter, ROOT, profile, {})
+            assert len({job.name for job in jobs}) == len(jobs)
+
+
+# --- make -----------------------------------------------------------------------------------------------
+
+SAID = """#!/bin/bash
+if [ "$1" = -c ] && [[ "$2" = *version_info* ]]; then exit 0; fi
+printf '%s\\n' "${0##*/} VIRTUAL_ENV=${VIRTUAL_ENV-} JUPYTER_PATH=${JUPYTER_PATH-}" "$@" >> said.txt
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Enough of a checkout for make, in a folder with spaces and an umlaut; its programs note their words."""
+    root = tmp_path / "Zwei Hände" / "mein buch"
+    (root / ".venv" / "bin").mkdir(parents=True)
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, root)
+    for name in ("python", "uv", "ruff"):
+        program = root / ".venv" / "bin" / name
+        program.write_text(SAID)
+        program.chmod(0o755)
+    return root
+
+
+def make(root: Path, *words: str) -> list[str]:
+    """What the programs were told, a word a line."""
+    (root / "said.txt").unlink(missing_ok=True)
+    environment = os.environ | {"JUPYTER_PATH": "/another", "LC_ALL": "C"}
+    subprocess.run(["make", *words], cwd=root, env=environment, check=True, capture_output=True)
+    said = root / "said.txt"
+    return said.read_text(encoding="utf-8").splitlines() if said.exists() else []
+
+
+def test_make_works_in_any_folder(checkout: Path) -> None:
+    """Every target runs this checkout's own programs, none by a path that a shell would split."""
+    program = checkout / ".venv" / "bin" / "python"
+    assert make(checkout, "help") == []
+    said = make(checkout, "book", f"PYTHON={program}")
+    assert said[0] == f"uv VIRTUAL_ENV={checkout}/.venv JUPYTER_PATH=/another"
+    assert said[said.index("install") - 1] == "pip"
+    assert said[-3:] == ["-m", "hands_lib", "build"]
+    assert make(checkout, "book")[1:] == ["-m", "hands_lib", "build"]  # the environment is there by now
+    assert make(checkout, "test")[1:] == ["tests/run_all.py"]
+    lab = make(checkout, "lab")
+    assert lab[-1] == "book"
+    assert "python VIRTUAL_ENV= JUPYTER_PATH=" in lab  # else another python3 kernel than this one
+    assert make(checkout, "bench")[1:4] == ["-m", "pytest", "benchmarks"]
+    assert "requirements.lock" in make(checkout, "lock")
+    assert make(checkout, "format")[-2:] == ["format", "."]
+    (checkout / "_build").mkdir()
+    make(checkout, "clean")
+    assert not (checkout / "_build").exists()
+
+
+def test_the_lab_gives_its_pages_absolute_folders() -> None:
+    """What `make lab` runs, with the lab itself replaced by a look at its environment."""
+    code = re.search(r"define LAB\n(.*?)endef", (ROOT / "Makefile").read_text(encoding="utf-8"), re.S)[1]
+    code = code.replace("from jupyterlab.labapp import main", "import os")
+    code = code.replace("main()", "print(os.environ['HANDS_DATA'])")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | {"HANDS_DATA": "data"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == f"{ROOT}/data\n"

@@ -1,40 +1,71 @@
 """The console script `hands`."""
 
 import argparse
+import errno
+import io
+import itertools
 import os
+import re
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hands_lib.data.errors import DataError
-from hands_lib.reproduce.chapters import find_chapter, list_chapters, parse_value, read_presets
+from hands_lib.reproduce.chapters import A_PATH, find_chapter, list_chapters, read_presets
 from hands_lib.reproduce.jobs import SMOKE
-from hands_lib.reproduce.project import ProjectError, find_root
+from hands_lib.reproduce.project import ProjectError, absolute, absolute_folders, find_root, nearest
 
 # The runner needs the book's packages; it is imported where it is used, so that `hands data` works without.
+
+PARAMETER = ("-p", "--parameter")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Suggests the nearest of what may be chosen."""
+
+    def error(self, message: str) -> NoReturn:
+        wrong = re.fullmatch(r"argument (\S+): invalid choice: '(.*)' \(choose from (.+)\)", message)
+        if wrong:
+            message = str(nearest(wrong[2], re.findall(r"[\w-]+", wrong[3]), wrong[1]))
+        super().error(message)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, found, value = text.partition("=")
+    if not found or not name.isidentifier():
+        raise argparse.ArgumentTypeError("give a name and a value, for example -p seed 3")
+    return name, absolute(value) if A_PATH.search(name) and value else value
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """With `-p NAME VALUE` and `-p NAME=VALUE` in one word: argparse takes -1e-3 for an option."""
+    left, joined = iter(words), []
+    for word in left:
+        if word == "--":
+            return [*joined, word, *left]
+        if word in PARAMETER:
+            pair = [next(left, "")]
+            pair += [] if "=" in pair[0] else list(itertools.islice(left, 1))
+            word = "=".join([PARAMETER[1], *pair])
+        joined.append(word)
+    return joined
 
 
 def _add_parameters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-p",
-        "--parameter",
-        nargs=2,
+        *PARAMETER,
+        type=_pair,
         action="append",
         default=[],
-        metavar=("NAME", "VALUE"),
+        metavar="NAME VALUE",
         help="set a parameter of the chapter; may be given again",
     )
 
 
-def _given(pairs: list[list[str]]) -> dict[str, Any]:
-    return {key: parse_value(value) for key, value in pairs}
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="hands", description="Run and build the book; check data sets; untangle hands."
-    )
+    parser = _Parser(prog="hands", description="Run and build the book; check data sets; untangle hands.")
     parser.add_argument("--version", action="store_true", help="print the version of hands_lib and stop")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("list", help="chapters with title, slug and profiles")
@@ -151,9 +182,9 @@ def _list(root: Path) -> int:
 
 def _run(root: Path, args: argparse.Namespace) -> int:
     chapter = find_chapter(args.chapter, root)
-    given = _given(args.parameter)
     from hands_lib.reproduce.runner import run_chapter
 
+    given = dict(args.parameter)
     outcome = run_chapter(chapter, root, args.profile, given, args.force, dirty=args.dirty)
     if outcome.failure:
         print(outcome.failure, file=sys.stderr)
@@ -171,84 +202,130 @@ def _build(root: Path) -> int:
     return 0
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Entry point; returns the exit code (0 good, 1 something to mend, 2 wrong usage; `hands untangle`:
-    3 written, but some pairs still intersect)."""
+def _name(name: str | None, root: Path) -> str | None:
+    """Of a chapter that is given by its path; any other name as it is."""
+    if name is None or not os.path.exists(name):
+        return name
+    paths = {os.path.realpath(chapter.path): chapter.name for chapter in list_chapters(root)}
+    return paths.get(os.path.realpath(name), name)
+
+
+def _slug(name: str | None, root: Path) -> str | None:
+    """Of a system that has published tables, or of a chapter of one.
+
+    Raises:
+        ProjectError: there is none; suggests the nearest.
+    """
+    known = {path.stem for path in (root / "book" / "published").glob("*.yml")}
+    if name is None or name in known:
+        return name
+    own = (c.slug for c in list_chapters(root) if _name(name, root) in (c.name, c.stem) and c.slug in known)
+    if found := next(own, None):
+        return found
+    raise nearest(name, known, "system")
+
+
+def _command(arguments: Sequence[str]) -> int:
     parser = _parser()
-    args = parser.parse_args(arguments)
+    args = parser.parse_args(_joined(arguments))
     if args.version:
         from hands_lib import __version__
 
         print(__version__)
         return 0
+    absolute_folders()
+    if args.command == "list":
+        return _list(find_root())
+    if args.command == "run":
+        return _run(find_root(), args)
+    if args.command == "plan" and args.undecided:
+        from hands_lib.reproduce.verdicts import undecided_text
+
+        print(undecided_text(find_root(), _slug(args.name, find_root())))
+        return 0
+    if args.command == "plan":
+        from hands_lib.reproduce.plan import plan_text
+
+        root = find_root()
+        print(plan_text(_name(args.name, root), root, args.profile, dict(args.parameter)))
+        return 0
+    if args.command == "sweep":
+        from hands_lib.reproduce.sweep import sweep
+
+        root, given = find_root(), dict(args.parameter)
+        cores = len(os.sched_getaffinity(0)) if args.cores is None else args.cores
+        name = _name(args.name, root)
+        return sweep(name, root, args.profile, given, cores, args.on, args.force, args.retries)
+    if args.command == "collect":
+        from hands_lib.reproduce.collecting import collect
+
+        print("\n".join(collect(find_root())) or "nothing to settle: every finished job is collected")
+        return 0
+    if args.command == "same":
+        from hands_lib.reproduce.same import same
+
+        return same(args.chapter, find_root())
+    if args.command == "claims":
+        from hands_lib.reproduce.tables import claims_page
+
+        print(claims_page(_slug(args.slug, find_root()), find_root()))
+        return 0
+    if args.command == "build":
+        return _build(find_root())
+    if args.command == "untangle":
+        return _untangle(args)
+    if args.command == "data":
+        from hands_lib.data.manifest import check_command, list_command, show_command
+
+        if args.action == "list":
+            text, code = list_command()
+        elif args.action == "show":
+            text, code = show_command(args.name)
+        else:
+            text, code = check_command(args.name, args.root)
+        print(text, file=sys.stderr if code else sys.stdout)
+        return code
+    parser.print_help()
+    return 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code (0 good, 1 something to mend, 2 wrong usage; `hands untangle`:
+    3 written, but some pairs still intersect)."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal may not know every letter
     try:
-        if args.command == "list":
-            return _list(find_root())
-        if args.command == "run":
-            return _run(find_root(), args)
-        if args.command == "plan" and args.undecided:
-            from hands_lib.reproduce.verdicts import undecided_text
-
-            print(undecided_text(find_root(), args.name))
-            return 0
-        if args.command == "plan":
-            from hands_lib.reproduce.plan import plan_text
-
-            print(plan_text(args.name, find_root(), args.profile, _given(args.parameter)))
-            return 0
-        if args.command == "sweep":
-            from hands_lib.reproduce.sweep import sweep
-
-            cores = len(os.sched_getaffinity(0)) if args.cores is None else args.cores
-            given = _given(args.parameter)
-            return sweep(
-                args.name, find_root(), args.profile, given, cores, args.on, args.force, args.retries
-            )
-        if args.command == "collect":
-            from hands_lib.reproduce.collecting import collect
-
-            print("\n".join(collect(find_root())) or "nothing to settle: every finished job is collected")
-            return 0
-        if args.command == "same":
-            from hands_lib.reproduce.same import same
-
-            return same(args.chapter, find_root())
-        if args.command == "claims":
-            from hands_lib.reproduce.tables import claims_page
-
-            print(claims_page(args.slug, find_root()))
-            return 0
-        if args.command == "build":
-            return _build(find_root())
-        if args.command == "untangle":
-            return _untangle(args)
-        if args.command == "data":
-            from hands_lib.data.manifest import check_command, list_command, show_command
-
-            if args.action == "list":
-                text, code = list_command()
-            elif args.action == "show":
-                text, code = show_command(args.name)
-            else:
-                text, code = check_command(args.name, args.root)
-            print(text, file=sys.stderr if code else sys.stdout)
-            return code
+        try:
+            return _command(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            if sys.stdout is not None:  # nobody wants to read
+                sys.stdout.flush()
+    except BrokenPipeError:
+        _give_up_output()
+        return 141  # as of every program whose reader has enough: 128 + SIGPIPE
     except (ProjectError, DataError) as error:
-        print(f"hands: {error}", file=sys.stderr)
-        return 1
+        message = str(error)
+    except OSError as error:
+        if error.filename is None and error.errno != errno.ENOSPC:
+            raise
+        if error.filename is None:
+            _give_up_output()
+        message = f"{error.filename or 'the output'}: {error.strerror}: mend this, and call again"
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("hands_lib"):
             raise
-        print(
-            f"hands: {error.name} is not installed: pip install 'hands-lib[book,sweep]', or make book",
-            file=sys.stderr,
-        )
-        return 1
+        message = f"{error.name} is not installed: pip install 'hands-lib[book,sweep]', or make book"
     except KeyboardInterrupt:
         print("hands: interrupted", file=sys.stderr)
         return 130
-    parser.print_help()
-    return 2
+    print(f"hands: {message}", file=sys.stderr)
+    return 1
+
+
+def _give_up_output() -> None:
+    """Else Python tries again when it ends, and complains."""
+    if sys.stdout is not None and sys.stdout is sys.__stdout__:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -161,6 +161,12 @@ class JobLine(BaseModel):
     examples: dict[str, dict[str, dict[str, Annotated[list[Finite], Field(max_length=MOST_EXAMPLES)]]]] = {}
     weights: Weights | None = None
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> "JobLine":
+        """A copy with other fields has a key of its own."""
+        copy = super().model_copy(update=update, deep=deep)
+        copy.__dict__.pop("key", None)
+        return copy
+
     @cached_property
     def key(self) -> str:
         """As `Job.key` of the job and the version that made it."""

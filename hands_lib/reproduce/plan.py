@@ -27,6 +27,7 @@ from hands_lib.reproduce.chapters import (
 from hands_lib.reproduce.jobs import PROFILES, SMOKE, JobLine, file_words
 from hands_lib.reproduce.project import ProjectError, nearest
 from hands_lib.reproduce.store import Trouble, read_store
+from hands_lib.reproduce.values import shown
 from hands_lib.reproduce.versions import version_of
 
 State = Literal["recorded", "stale", "missing"]
@@ -87,14 +88,17 @@ def planned_jobs(chapter: Chapter, root: Path, profile: str, given: dict[str, An
     """The jobs of one chapter.
 
     Raises:
-        ProjectError: `variants` or `seeds` is not a list, or names something twice.
+        ProjectError: `variants` is no list of names, `seeds` none of whole numbers, or one is there twice.
     """
     parameters = resolve_parameters(chapter, root, profile, given)
     full = parameter_values(chapter) | parameters
-    for name in ("variants", "seeds"):
+    for name, kind, words in (("variants", str, "names"), ("seeds", int, "whole numbers")):
         values = full.get(name, [])
-        if not isinstance(values, list | tuple) or len(set(map(str, values))) < len(values):
-            raise ProjectError(f"chapter {chapter.name}: {name} is {values!r}; give a list, each entry once")
+        good = isinstance(values, list) and all(type(value) is kind and value != "" for value in values)
+        if not good or len(set(values)) < len(values):
+            raise ProjectError(
+                f"chapter {chapter.name}: {name} is {shown(values)}; give a list of {words}, each entry once"
+            )
     settings, limits = settings_of(full), read_limits(chapter, root, profile)
     jobs = []
     for variant in full.get("variants", [None]):

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
+FOLDERS = ("HANDS_DATA", "HANDS_RESULTS", "HANDS_CACHE")  # environment variables that name a folder
+
 
 class ProjectError(ValueError):
     """Something a person can mend: the message names the file or the value, and the mend."""
@@ -22,7 +24,10 @@ def find_root(start: Path | str | None = None) -> Path:
     Raises:
         ProjectError: neither is a checkout of the book.
     """
-    here = Path(start or Path.cwd()).resolve()
+    try:
+        here = Path(start or Path.cwd()).resolve()
+    except FileNotFoundError as error:
+        raise ProjectError("the working directory was removed: cd into a checkout of the book") from error
     for folder in [here, *here.parents, Path(__file__).resolve().parents[2]]:
         if (folder / "_toc.yml").is_file() and (folder / "book").is_dir():
             return folder
@@ -31,14 +36,27 @@ def find_root(start: Path | str | None = None) -> Path:
 
 def nearest(name: str, known: Iterable[str], kind: str) -> ProjectError:
     """The error for an unknown `kind` called `name`, with the nearest known name and all of them."""
-    names = sorted(known)
-    close = get_close_matches(name, names, n=1, cutoff=0.4)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
+    names, name = sorted(known), name[:100]
+    close = get_close_matches(name, names, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else "."
     return ProjectError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names) or 'none'}")
 
 
-def _own_prefix(name: str) -> str:
-    """Start of a temporary file's name; says whose it is, so that what a killed process left can be told."""
+def absolute(path: str) -> str:
+    """A path as the shell means it: from the working directory of now, `~` at home."""
+    return str(Path(os.path.expanduser(path)).absolute())
+
+
+def absolute_folders() -> None:
+    """What `FOLDERS` name, as the shell means it, for kernels: each works in the folder of its chapter."""
+    for name in FOLDERS:
+        if os.environ.get(name):
+            os.environ[name] = absolute(os.environ[name])
+
+
+def own_prefix(name: str) -> str:
+    """Start of a temporary file's name; says whose it is, so that `remove_leftovers` can tell what a killed
+    process left."""
     return f".{name}.{socket.gethostname()}.{os.getpid()}."
 
 
@@ -54,7 +72,7 @@ def replacing(path: Path) -> Iterator[Path]:
     name = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_own_prefix(path.name))
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=own_prefix(path.name))
         os.close(handle)
         yield Path(name)
         with open(name, "rb") as file:

@@ -7,6 +7,7 @@ cache that Jupyter Book reads (`execute_notebooks: cache`), so Jupyter Book itse
 import concurrent.futures
 import fcntl
 import hashlib
+import json
 import logging
 import multiprocessing
 import os
@@ -16,24 +17,41 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import papermill
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpecManager
 from nbclient.exceptions import DeadKernelError
 from tqdm import tqdm
+from traitlets import default
 from traitlets.config import Config
 
-from hands_lib.reproduce.chapters import Chapter, list_chapters, read_notebook, resolve_parameters
+from hands_lib.reproduce.chapters import (
+    Chapter,
+    book_pages,
+    list_chapters,
+    read_notebook,
+    resolve_parameters,
+)
 from hands_lib.reproduce.collecting import collect
 from hands_lib.reproduce.jobs import ASKED, SMOKE, Asked
-from hands_lib.reproduce.project import ProjectError
+from hands_lib.reproduce.project import (
+    ProjectError,
+    own_prefix,
+    remove_leftovers,
+    replacing,
+    write_atomically,
+)
 from hands_lib.reproduce.results_data import write_results
 from hands_lib.reproduce.store import runs_folder
+from hands_lib.reproduce.versions import read_versions
 
 PACKAGE = Path(__file__).resolve().parents[1]  # the hands_lib that chapters import
 WORKERS = 2
@@ -61,7 +79,8 @@ def _data_listing() -> str:
         return "no data"
     lines = []
     for top in sorted(Path(root).iterdir()):
-        for path in [top, *(sorted(top.iterdir()) if top.is_dir() else [])]:
+        readable = top.is_dir() and os.access(top, os.R_OK | os.X_OK)
+        for path in [top, *(sorted(top.iterdir()) if readable else [])]:
             lines.append(f"{path.relative_to(root)} {path.stat().st_size if path.is_file() else 'folder'}")
     return "\n".join(lines)
 
@@ -70,8 +89,7 @@ def source_key(chapter: Chapter, root: Path) -> str:
     """Hash of everything that can change a chapter's outputs: its text, hands_lib, the lock, the manifests,
     presets, published tables, versions and collected results, the data at hand; for back matter the jobs that
     are not collected and the other chapters' notebooks as well."""
-    files = [chapter.path, root / "requirements.lock", root / "book" / "versions.yml"]
-    files += sorted(PACKAGE.rglob("*.py"))
+    files = [chapter.path, root / "requirements.lock", *sorted(PACKAGE.rglob("*.py"))]
     for folder, pattern in [
         ("data_manifests", "*.yml"),
         ("book/presets", "*.yml"),
@@ -86,9 +104,11 @@ def source_key(chapter: Chapter, root: Path) -> str:
             for c in list_chapters(root)
             if not c.back_matter and executed_path(c, root).exists()
         )
-    digest = hashlib.sha256(f"{sys.version_info[:2]}\n{_data_listing()}".encode())
+    # the numbers alone: `hands same` writes digests into that file, which no page shows
+    versions = sorted((name, entry.version) for name, entry in read_versions(root).items())
+    digest = hashlib.sha256(os.fsencode(f"{sys.version_info[:2]}\n{versions}\n{_data_listing()}"))
     for path in files:
-        digest.update(os.path.relpath(path, root).encode())
+        digest.update(os.fsencode(os.path.relpath(path, root)))
         digest.update(path.read_bytes() if path.is_file() else b"missing")
     return digest.hexdigest()
 
@@ -98,10 +118,18 @@ def executed_path(chapter: Chapter, root: Path) -> Path:
     return root / "_build" / "executed" / chapter.path.relative_to(root).with_suffix(".ipynb")
 
 
+def _key_of(notebook: Path, sources: str) -> str:
+    """What lies beside the book's own notebook: a damaged one is told from what was written."""
+    return f"{sources} {hashlib.sha256(notebook.read_bytes()).hexdigest()}"
+
+
 def is_current(chapter: Chapter, root: Path) -> bool:
-    """Whether the executed notebook belongs to the present sources."""
+    """Whether the executed notebook belongs to the present sources, and is as it was written."""
     path = executed_path(chapter, root)
-    return path.is_file() and nbformat.read(path, 4).metadata.get("hands_key") == source_key(chapter, root)
+    key = path.with_suffix(".key")
+    if not (path.is_file() and key.is_file()):
+        return False
+    return key.read_bytes() == _key_of(path, source_key(chapter, root)).encode()
 
 
 # --- one chapter ---------------------------------------------------------------------------------------
@@ -156,7 +184,7 @@ def _environment(root: Path, threads: int | None, asked: Asked) -> Iterator[None
     started them."""
     ipython = root / "_build" / ".ipython"
     ipython.mkdir(parents=True, exist_ok=True)
-    wanted = {"IPYTHONDIR": str(ipython), "PYTHONHASHSEED": "0", ASKED: asked.text}
+    wanted = {"IPYTHONDIR": str(ipython), "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", ASKED: asked.text}
     if threads:
         wanted |= dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads))
     before = {name: os.environ.get(name) for name in wanted}
@@ -166,6 +194,16 @@ def _environment(root: Path, threads: int | None, asked: Asked) -> Iterator[None
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+class _OwnKernel(AsyncKernelManager):
+    """The kernel of this interpreter, whatever else is installed on this machine as `python3`."""
+
+    @default("kernel_spec_manager")
+    def _without_folders(self) -> KernelSpecManager:
+        manager = KernelSpecManager()
+        manager.kernel_dirs = []
+        return manager
 
 
 class _OutOfTime(BaseException):
@@ -203,7 +241,7 @@ def execute(
     chapter: Chapter,
     root: Path,
     target: Path,
-    parameters: dict[str, Any] | None = None,
+    parameters: Mapping[str, Any] | None = None,
     threads: int | None = None,
     timeout: int | None = None,
     progress: bool = False,
@@ -214,24 +252,30 @@ def execute(
 
     timeout: of one cell, time_limit: of the whole run, both in seconds.
     """
-    key = source_key(chapter, root)  # before running: an edit meanwhile must not be taken for executed
+    own = target == executed_path(chapter, root)
+    key = source_key(chapter, root) if own else ""  # before: an edit meanwhile is not what is executed
     failed = target.with_suffix(".failed.ipynb")
-    work = target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
+    work = target.with_name(f"{own_prefix(target.stem)}ipynb")
+    work_name = str(work).replace("{", "{{").replace("}", "}}")  # papermill fills in parameters
     target.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(target.parent)
+    # papermill writes what JSON does not know as code that runs
+    injected = json.loads(json.dumps(dict(parameters or {}), allow_nan=False))
     logging.getLogger("papermill").setLevel(logging.ERROR)
     start, limit = time.time(), _TimeLimit(time_limit)
     try:
         nbformat.write(read_chapter(chapter, root), work)
         with _environment(root, threads, asked or Asked(by_hands=True)), limit:
             papermill.execute_notebook(
-                work,
-                work,
-                parameters=parameters or {},
+                work_name,
+                work_name,
+                parameters=injected,
                 cwd=chapter.path.parent,
                 kernel_name="python3",
                 progress_bar={"desc": chapter.stem, "leave": False} if progress else False,
                 log_output=False,
                 execution_timeout=timeout,
+                kernel_manager_class=_OwnKernel,
                 # else ipykernel warns that other users of the machine could listen
                 config=Config(
                     KernelManager=Config(transport_encryption="required"),
@@ -242,7 +286,8 @@ def execute(
     except (Exception, _OutOfTime) as error:  # whatever happened in the kernel belongs in one report
         report = None
         if work.is_file():
-            report = _failure(chapter, root, nbformat.read(work, 4))
+            with suppress(Exception):  # the disk was full while it was written
+                report = _failure(chapter, root, nbformat.read(work, 4))
             os.replace(work, failed)
         source = chapter.path.relative_to(root)
         if limit.passed:
@@ -260,10 +305,12 @@ def execute(
             work.unlink(missing_ok=True)
     seconds = time.time() - start
     notebook = nbformat.read(work, 4)
-    notebook.metadata["hands_key"] = key
+    work.unlink()
     notebook.metadata["hands_seconds"] = round(seconds, 1)
-    nbformat.write(notebook, work)
-    os.replace(work, target)
+    with replacing(target) as temporary:
+        nbformat.write(notebook, temporary)
+    if own:
+        write_atomically(target.with_suffix(".key"), _key_of(target, key))
     failed.unlink(missing_ok=True)
     return Outcome(chapter, target, seconds)
 
@@ -283,7 +330,7 @@ def run_chapter(
     if profile == SMOKE and not (given or force or time_limit):
         return execute(chapter, root, executed_path(chapter, root), threads=1, progress=progress)
     values = "".join(f"-{name}={value}" for name, value in sorted(given.items()))
-    name = re.sub(r"[^\w.=+-]+", "_", profile + values)[:120]
+    name = re.sub(r"[^\w.=+-]+", "_", profile + values, flags=re.ASCII)[:120]
     target = root / "runs" / chapter.name / f"{name}.ipynb"
     asked = Asked(by_hands=True, force=force, dirty=dirty)
     return execute(chapter, root, target, parameters, progress=progress, asked=asked, time_limit=time_limit)
@@ -343,7 +390,12 @@ def execute_book(root: Path) -> list[Outcome]:
                 for future in concurrent.futures.as_completed(
                     pool.submit(_current_or_execute, job) for job in jobs
                 ):
-                    outcome = future.result()
+                    try:
+                        outcome = future.result()
+                    except BrokenProcessPool as error:
+                        raise ProjectError(
+                            "a process that executed a chapter was killed: build again"
+                        ) from error
                     outcomes.append(outcome)
                     bar.update()
                     done = "FAILED" if outcome.failure else f"{outcome.seconds:.1f} s"
@@ -358,7 +410,7 @@ def _site_key(root: Path, outcomes: list[Outcome]) -> str:
     digest = hashlib.sha256()
     files = [*root.glob("_*.yml"), *(PACKAGE / "reproduce").iterdir(), *(root / "book").rglob("*")]
     for path in sorted(path for path in files if path.is_file() and path.suffix != ".ipynb"):
-        digest.update(os.path.relpath(path, root).encode() + path.read_bytes())
+        digest.update(os.fsencode(os.path.relpath(path, root)) + path.read_bytes())
     for outcome in sorted(outcomes, key=lambda o: o.chapter.name):
         digest.update(outcome.notebook.read_bytes())
     return digest.hexdigest()
@@ -387,19 +439,38 @@ def build_book(root: Path) -> Path:
         failures = [outcome.failure for outcome in outcomes if outcome.failure]
         if failures:
             raise ProjectError("\n\n".join(failures))
-        html, stamp = root / "_build" / "html", root / "_build" / ".site-key"
+        html, stamp = root / "_build" / "html", root / "_build" / ".site.json"
         key = _site_key(root, outcomes)
         page = html / "index.html"
-        if page.is_file() and stamp.is_file() and stamp.read_text() == key:
+        if _is_whole(html, stamp, key):
             return page
         stamp.unlink(missing_ok=True)
+        for made_again in (".doctrees", ".jupyter_cache"):  # else pages keep their old outputs
+            shutil.rmtree(root / "_build" / made_again, ignore_errors=True)
         for outcome in outcomes:
             publish(outcome, root)
-        shutil.rmtree(root / "_build" / ".doctrees", ignore_errors=True)  # else pages keep their old outputs
         _render(root)
         write_results(root, html / "_static")
-        stamp.write_text(key)
+        pages = [(html / path.relative_to(root)).with_suffix(".html") for path in book_pages(root)]
+        missing = [str(path.relative_to(html)) for path in [page, *pages] if not path.is_file()]
+        if missing:
+            raise ProjectError(f"Jupyter Book left out {', '.join(missing)}: see _build/build.log")
+        write_atomically(stamp, json.dumps({"key": key, "files": _sizes(html)}))
         return page
+
+
+def _sizes(html: Path) -> dict[str, int]:
+    """Every file of the site with its bytes."""
+    return {str(path.relative_to(html)): path.stat().st_size for path in html.rglob("*") if path.is_file()}
+
+
+def _is_whole(html: Path, stamp: Path, key: str) -> bool:
+    """Whether the site belongs to the key and has every file that it was built with."""
+    try:
+        built = json.loads(stamp.read_text(encoding="utf-8"))
+        return built["key"] == key and built["files"].items() <= _sizes(html).items()
+    except (OSError, ValueError, TypeError, LookupError, AttributeError):  # never built, or a damaged stamp
+        return False
 
 
 def _render(root: Path) -> None:
@@ -407,9 +478,9 @@ def _render(root: Path) -> None:
     start = "from jupyter_book.cli.main import main; main()"  # this interpreter's, whatever PATH says
     command = [sys.executable, "-c", start, "build", str(root), "-n", "-W", "--keep-going"]
     with open(log, "w", encoding="utf-8") as file:
-        environment = os.environ | {"PYTHONWARNINGS": "ignore"}
+        environment = os.environ | {"PYTHONWARNINGS": "ignore", "PYTHONUTF8": "1"}
         code = subprocess.call(command, stdout=file, stderr=subprocess.STDOUT, cwd=root, env=environment)
-    text = ANSI.sub("", log.read_text(encoding="utf-8"))
+    text = ANSI.sub("", log.read_text(encoding="utf-8", errors="replace"))
     if code:
         found = [line for line in text.splitlines() if re.search(r"WARNING|ERROR|CRITICAL|Error:", line)]
         shown = "\n".join(line[:300] for line in (found or text.splitlines())[-30:])

@@ -17,6 +17,8 @@ import k3d
 import plotly
 from docutils import nodes
 
+from hands_lib.reproduce.project import replacing
+
 PLOTLY = "application/vnd.plotly.v1+json"
 K3D = "application/vnd.hands.k3d-snapshot+json"
 OWN = ("hands-figures.js", "hands-figures.css")
@@ -65,13 +67,16 @@ class K3dFigure(_Figure):
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file or a folder, but not what is there already with the same size and time."""
+    """Copy a file or a folder, but not what is there already, newer and of the same size. A full disk leaves
+    no half file."""
     if source.is_dir():
         for path in source.iterdir():
             _copy(path, target / path.name)
-    elif not target.is_file() or target.stat().st_mtime < source.stat().st_mtime:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(source, target)
+        return
+    new, old = source.stat(), target.stat() if target.is_file() else None
+    if old is None or old.st_size != new.st_size or old.st_mtime < new.st_mtime:
+        with replacing(target) as temporary:
+            shutil.copyfile(source, temporary)
 
 
 def mathjax_folder() -> Path:
@@ -89,7 +94,7 @@ def copy_libraries(app: Any, exception: Exception | None) -> None:
     for name, source in LIBRARIES.items():
         _copy(source, static / name)
     for name in OWN:
-        shutil.copy2(Path(__file__).parent / name, static / name)
+        _copy(Path(__file__).parent / name, static / name)
     folder = mathjax_folder()
     for name in MATHJAX:
         if (folder / name).exists():
@@ -105,8 +110,7 @@ def offer_notebook(app: Any, pagename: str, templatename: str, context: dict, do
         notebook = build / folder / f"{pagename}.ipynb"
         if notebook.is_file():
             target = Path(app.outdir, "_sources", f"{pagename}.ipynb")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(notebook, target)
+            _copy(notebook, target)
             context["ipynb_source"] = f"{pagename}.ipynb"
             return
 
@@ -131,9 +135,7 @@ def one_of_each_script(app: Any, pagename: str, templatename: str, context: dict
 def setup(app: Any) -> dict[str, Any]:
     app.config.mathjax_path = "mathjax/tex-chtml.js"
     for name in OWN:  # Sphinx wants the files it adds to exist while it writes pages, for their checksum
-        target = Path(app.outdir, "_static", name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(Path(__file__).parent / name, target)
+        _copy(Path(__file__).parent / name, Path(app.outdir, "_static", name))
     app.add_js_file("hands-figures.js", loading_method="defer")
     app.add_css_file("hands-figures.css")
     app.connect("html-page-context", offer_notebook, priority=400)  # before the theme builds its menu

@@ -150,6 +150,13 @@ def test_a_job_is_not_changed_from_outside() -> None:
     assert replace(JOB, parameters={"widths": [8, 8], "steps": 3}).key(1) == key
 
 
+def test_a_copy_with_other_fields_is_another_job(book: Path) -> None:
+    record(book)
+    (line,) = read_lines("toy", book)
+    assert line.model_copy().key == line.key
+    assert line.model_copy(update={"seed": 5}).key != line.key
+
+
 # --- sources that nobody can go back to -------------------------------------------------------------------
 
 

@@ -1,0 +1,7 @@
+"""`python -m hands_lib` is the command `hands`."""
+
+import sys
+
+from hands_lib.reproduce.command import main
+
+sys.exit(main())
