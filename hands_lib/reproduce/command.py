@@ -116,6 +116,11 @@ def _parser() -> argparse.ArgumentParser:
     claims.add_argument("slug", nargs="?", help="one system (default: all of them)")
     _add_untangle(commands)
     commands.add_parser("build", help="execute what changed and build the book into _build/html")
+    kept = commands.add_parser("cache", help="about what is kept in $HANDS_CACHE")
+    kept = kept.add_subparsers(dest="action", required=True)
+    kept.add_parser("list", help="every entry, its size, and when it was used last")
+    clear = kept.add_parser("clear", help="delete what can be made again")
+    clear.add_argument("kind", nargs="?", help="entries of one kind, as listed (default: all of them)")
     data = commands.add_parser("data", help="about data sets").add_subparsers(dest="action", required=True)
     data.add_parser("list", help="every data set, its licence, and whether it is on this machine")
     show = data.add_parser("show", help="what is known about a data set, and where a person gets it")
@@ -274,6 +279,15 @@ def _command(arguments: Sequence[str]) -> int:
         return _build(find_root())
     if args.command == "untangle":
         return _untangle(args)
+    if args.command == "cache":
+        from hands_lib.cache import clear, entries
+
+        try:
+            lines = entries() if args.action == "list" else clear(args.kind)
+        except ValueError as error:
+            raise ProjectError(str(error)) from error
+        print("\n".join(lines))
+        return 0
     if args.command == "data":
         from hands_lib.data.manifest import check_command, list_command, show_command
 

@@ -6,8 +6,6 @@ Units    metres, pixels
 Frames   world, and the frame of each picture's camera (OpenCV's)
 """
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,17 +14,16 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from hands_lib.cache import cache_folder
+from hands_lib.cache import made_once
 from hands_lib.geometry.raster import vertex_visibility
 from hands_lib.structures import Camera, Mesh, TensorFields
 from hands_lib.worlds.cameras import cropped
 from hands_lib.worlds.identities import Identities, sample_identities
 from hands_lib.worlds.interactions import TwoHandPairs, pair_faces, pair_joints, pair_surfaces
-from hands_lib.worlds.pair_pictures import PictureSettings, _load, _own_view, _save
-from hands_lib.worlds.pair_sets import PairSetSettings, pair_set
+from hands_lib.worlds.pair_pictures import PictureSettings, _own_view
+from hands_lib.worlds.pair_sets import PairSetSettings, pair_set, pair_set_key
 from hands_lib.worlds.renderer import random_lighting
 from hands_lib.worlds.texture import rest_vertices
-from hands_lib.worlds.two_hands import _lock, code_fingerprint
 from hands_lib.worlds.views import Moment, photograph, pixel_labels
 
 
@@ -68,17 +65,15 @@ def labelled_pictures(
     if pictures.size % label_size:
         raise ValueError(f"labels of {label_size} pixels a side do not divide pictures of {pictures.size}")
     pairs = pair_set(split, settings, root)
-    own = [settings.seed, settings.num_people, settings.size(split), asdict(pictures), label_size]
-    key = hashlib.sha256(json.dumps(own).encode()).hexdigest()[:10]
-    folder = Path(root) if root is not None else cache_folder()
-    path = folder / "pair_sets" / f"{split}-labelled-{key}-{code_fingerprint()}.safetensors"
-    with _lock(path, wait=True):
-        if not path.exists():
-            people = sample_identities(settings.num_people, settings.seed)
-            numbers = tqdm(range(len(pairs.identity)), desc=f"pictures, {split}", unit="picture", delay=5)
-            made = [_labelled(pairs, people, number, pictures, label_size) for number in numbers]
-            _save(path, {name: torch.stack([one[name] for one in made]) for name in made[0]})
-    return LabelledPictures(**_load(path))
+
+    def make() -> dict[str, Tensor]:
+        people = sample_identities(settings.num_people, settings.seed)
+        numbers = tqdm(range(len(pairs.identity)), desc=f"pictures, {split}", unit="picture", delay=5)
+        made = [_labelled(pairs, people, number, pictures, label_size) for number in numbers]
+        return {name: torch.stack([one[name] for one in made]) for name in made[0]}
+
+    key = [pair_set_key(split, settings), asdict(pictures), label_size]
+    return LabelledPictures(**made_once("pair_labels", key, make, folder=root))
 
 
 def _labelled(

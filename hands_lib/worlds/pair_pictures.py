@@ -8,8 +8,6 @@ Egocentric views, as those of the paper's Sec. III-C: from above and behind the 
 right. A network that sees few pictures can learn from them; views from all around ask for far more.
 """
 
-import hashlib
-import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,14 +19,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from hands_lib.cache import cache_folder
+from hands_lib.cache import made_once
 from hands_lib.structures import Camera, TensorFields
 from hands_lib.worlds.cameras import cropped
 from hands_lib.worlds.identities import Identities, sample_identities
 from hands_lib.worlds.interactions import TwoHandPairs, pair_joints, pair_surfaces
-from hands_lib.worlds.pair_sets import PairSetSettings, pair_set
+from hands_lib.worlds.pair_sets import PairSetSettings, pair_set, pair_set_key
 from hands_lib.worlds.renderer import random_lighting
-from hands_lib.worlds.two_hands import WorldError, _lock, code_fingerprint
+from hands_lib.worlds.two_hands import WorldError
 from hands_lib.worlds.views import Moment, photograph
 
 _OWN_DISTANCE = 0.5  # metres from eyes to hands
@@ -72,15 +70,13 @@ def pictured_pairs(
     """
     settings, pictures = settings or PairSetSettings(), pictures or PictureSettings()
     pairs = pair_set(split, settings, root)
-    text = json.dumps([settings.seed, settings.num_people, settings.size(split), asdict(pictures)])
-    key = hashlib.sha256(text.encode()).hexdigest()[:10]
-    folder = Path(root) if root is not None else cache_folder()
-    path = folder / "pair_sets" / f"{split}-pictures-{key}-{code_fingerprint()}.safetensors"
-    with _lock(path, wait=True):
-        if not path.exists():
-            people = sample_identities(settings.num_people, settings.seed)
-            _save(path, _photographed(pairs, people, pictures, f"pictures, {split}"))
-    return Pictures(**_load(path))
+
+    def make() -> dict[str, Tensor]:
+        people = sample_identities(settings.num_people, settings.seed)
+        return _photographed(pairs, people, pictures, f"pictures, {split}")
+
+    key = [pair_set_key(split, settings), asdict(pictures)]
+    return Pictures(**made_once("pair_pictures", key, make, folder=root))
 
 
 def _photographed(
@@ -129,6 +125,9 @@ def _own_view(
     focal, middle = size * _OWN_DISTANCE / 0.36, (size - 1) / 2
     intrinsics = torch.tensor([[focal, 0, middle], [0, focal, middle], [0, 0, 1]])
     return Camera(intrinsics[None], pose[None], size, size)
+
+
+# Until hands_lib/data keeps its pictures with `made_once`.
 
 
 def _save(path: Path, tensors: dict[str, Tensor]) -> None:

@@ -5,36 +5,23 @@ Units    metres, radians
 Frames   as `interactions`
 
 Splits are those of `two_hands`: they share no person, and two interactions are seen in the test split alone.
-A split is one safetensors file in the cache, named by its settings and by the code that made it. It is a
-function of both alone; two processes that ask for it at the same time make it once.
+A split is one entry of the cache, and a function of its settings and of the code that makes it alone.
 """
 
-import hashlib
-import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from hands_lib.cache import cache_folder
+from hands_lib.cache import made_once
 from hands_lib.structures import Camera, HandPose
 from hands_lib.worlds.cameras import camera_ring
 from hands_lib.worlds.identities import sample_identities
 from hands_lib.worlds.interactions import TwoHandPairs, sample_pairs
-from hands_lib.worlds.two_hands import (
-    SPLITS,
-    TwoHandWorld,
-    WorldError,
-    WorldSettings,
-    _lock,
-    code_fingerprint,
-)
+from hands_lib.worlds.two_hands import SPLITS, TwoHandWorld, WorldError, WorldSettings, code_fingerprint
 
 _POSE = tuple(HandPose.__dataclass_fields__)
 _CAMERAS = 96
@@ -66,26 +53,20 @@ def pair_set(
 
     root    folder of the cache; default `hands_lib.cache.cache_folder()`
 
-    Raises WorldError for an unknown split and for a file in the cache that is not what this library wrote.
+    Raises WorldError for an unknown split.
     """
     settings = settings or PairSetSettings()
     if split not in SPLITS:
         raise WorldError(f"unknown split {split!r}; there are {', '.join(SPLITS)}")
-    text = json.dumps(
-        {"seed": settings.seed, "num_people": settings.num_people, "size": settings.size(split)}
-    )
-    key = hashlib.sha256(text.encode()).hexdigest()[:10]
-    folder = Path(root) if root is not None else cache_folder()
-    path = folder / "pair_sets" / f"{split}-{key}-{code_fingerprint()}.safetensors"
-    with _lock(path, wait=True):
-        if not path.exists():
-            _make(path, split, settings)
-    try:
-        values = load_file(path)
-        pose = HandPose(*(values[name] for name in _POSE))
-        return TwoHandPairs(pose, values["identity"], values["interaction"])
-    except (SafetensorError, OSError, KeyError) as error:
-        raise WorldError(f"{path} cannot be read ({error}): delete it, and it is made again") from None
+    key = pair_set_key(split, settings)
+    values = made_once("pair_sets", key, lambda: _make(split, settings), folder=root)
+    pose = HandPose(*(values[name] for name in _POSE))
+    return TwoHandPairs(pose, values["identity"], values["interaction"])
+
+
+def pair_set_key(split: str, settings: PairSetSettings) -> list:
+    """All that a split's pairs depend on, for a key of the cache."""
+    return [split, settings.seed, settings.num_people, settings.size(split), code_fingerprint()]
 
 
 def seen_pairs(
@@ -115,7 +96,7 @@ def seen_pairs(
     return camera.transform(flat).unflatten(1, (2, 21)), keypoints.unflatten(1, (2, 21))
 
 
-def _make(path: Path, split: str, settings: PairSetSettings) -> None:
+def _make(split: str, settings: PairSetSettings) -> dict[str, Tensor]:
     world = TwoHandWorld(split, WorldSettings(seed=settings.seed, num_people=settings.num_people))
     numbers = torch.tensor(world.people)
     people = sample_identities(settings.num_people, settings.seed)[numbers]
@@ -133,9 +114,4 @@ def _make(path: Path, split: str, settings: PairSetSettings) -> None:
     tensors = {name: torch.cat([getattr(part.pose, name) for part in parts]) for name in _POSE}
     tensors["identity"] = torch.cat([numbers[part.identity] for part in parts])
     tensors["interaction"] = torch.cat([part.interaction for part in parts])
-    unfinished = path.with_suffix(f".{os.getpid()}.part")
-    try:
-        save_file({name: value.contiguous() for name, value in tensors.items()}, unfinished)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    return tensors

@@ -11,19 +11,15 @@ differ from each other and from what a network was trained on: in people, in wha
 they come, in resolution and in the noise of the 2D keypoints. All their numbers are this book's.
 """
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
 
 import torch
 from jaxtyping import Float, Int
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from hands_lib.cache import cache_folder
+from hands_lib.cache import made_once
 from hands_lib.structures import Camera, HandPose, TensorFields
 from hands_lib.worlds.cameras import camera_ring
 from hands_lib.worlds.identities import Identities, sample_identities
@@ -112,11 +108,9 @@ def signing_frames(name: str, num: int, seed: int = 0, progress: bool = True) ->
         raise ValueError(f"at least one frame is needed, not {num}")
     settings = STAND_INS[name]
     camera = _camera(settings)
-    path = cache_folder() / "signing_v1" / f"{name}-{seed}-{num}-{code_fingerprint()}.safetensors"
-    rows = _load(path)
-    if rows is None:
-        rows = _make(settings, camera, num, seed, f"frames of {name!r}" if progress else None)
-        _save(path, rows)
+    label = f"frames of {name!r}" if progress else None
+    key = [name, asdict(settings), seed, num, code_fingerprint()]
+    rows = made_once("signing_v1", key, lambda: _make(settings, camera, num, seed, label))
     pose = HandPose(*(rows.pop(field) for field in _POSE))
     return SigningFrames(pose, **rows, camera=camera)
 
@@ -167,21 +161,3 @@ def _motion(
         except RuntimeError:
             continue
     raise RuntimeError(f"nobody of {_PEOPLE_TRIED} people managed {kind!r} without intersections")
-
-
-def _load(path: Path) -> dict[str, Tensor] | None:
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError):  # not there yet, or damaged: it is made (again)
-        return None
-
-
-def _save(path: Path, rows: dict[str, Tensor]) -> None:
-    unfinished = path.with_suffix(f".{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: values.contiguous() for name, values in rows.items()}, unfinished)
-        os.replace(unfinished, path)
-    except (OSError, SafetensorError):  # a read-only home costs the time again, not the result
-        unfinished.unlink(missing_ok=True)

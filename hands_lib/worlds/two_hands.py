@@ -7,11 +7,10 @@ Frames   world: y up, the pair's bounding box about the origin; cameras as OpenC
 Splits are made of different people, and the kinds in `TEST_ONLY` are seen in the test split alone. A frame is
 a moment of one pair seen by a ring of cameras, each picture cut to the hands as is usual (`cameras.cropped`).
 
-On disk a split is a folder of shards, one safetensors file for a few frames, which is mapped into memory and
-read where asked. A shard is a function of settings and number alone: the same seed gives the same bytes (on
-one kind of machine: libraries may round differently elsewhere). It is written under another name and renamed
-when complete, and a lock that dies with its process keeps two processes from making the same one. Folders are
-named by version, settings and by the code that made them, so that changed code never reads old data.
+On disk a split is shards of a few frames, entries of the cache that are mapped into memory. A shard is a
+function of settings and number alone: the same seed gives the same bytes (on one kind of machine: libraries
+may round differently elsewhere). Its key has the version, the settings and the code that made it, so that
+changed code never reads old data.
 """
 
 import fcntl
@@ -24,14 +23,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
+from tqdm.auto import tqdm
 
 import hands_lib
-from hands_lib.cache import cache_folder
+from hands_lib.cache import digest, entry_path, is_being_made, made_with_facts
 from hands_lib.structures import Camera, HandPose, TensorFields
 from hands_lib.worlds.cameras import camera_ring, cropped
 from hands_lib.worlds.identities import Identities, sample_identities
@@ -44,11 +43,11 @@ SPLITS = ("train", "val", "test")
 TEST_ONLY = ("counting", "stacked")
 _SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}  # of the people
 _POSE = ("root_translation", "root_rotation", "palm_angles", "joint_angles", "bone_lengths")
-_OPEN_SHARDS = 16
+_OPEN_SHARDS = 256  # each is checked once as long as it stays open
 
 
 class WorldError(ValueError):
-    """Settings that no world has, or a cache that is not what this library wrote."""
+    """Settings that no world has."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class TwoHandFrame(TensorFields):
 class TwoHandWorld(Sequence[TwoHandFrame]):
     """One split of the data set. Frames are made when they are first asked for, or all at once by `generate`.
 
-    root    folder of the cache; default `cache.cache_folder`
+    root    folder of the cache; default `hands_lib.cache.cache_folder()`
 
     Raises WorldError for an unknown split.
     """
@@ -115,10 +114,8 @@ class TwoHandWorld(Sequence[TwoHandFrame]):
         if split not in SPLITS:
             raise WorldError(f"unknown split {split!r} of {VERSION}; there are {', '.join(SPLITS)}")
         self.split, self.settings = split, settings or WorldSettings()
-        text = json.dumps(asdict(self.settings), sort_keys=True)
-        key = hashlib.sha256(text.encode()).hexdigest()[:10]
-        self.folder = Path(root or cache_folder()) / VERSION / f"{key}-{code_fingerprint()}" / split
-        self._open: OrderedDict[int, object] = OrderedDict()
+        self._root = root
+        self._open: OrderedDict[int, tuple[dict[str, Tensor], dict]] = OrderedDict()
         pixels = self.settings.num_views * self.settings.image_size**2
         self.frames_per_shard = max(1, min(8, 16_000_000 // (5 * pixels)))
 
@@ -154,71 +151,52 @@ class TwoHandWorld(Sequence[TwoHandFrame]):
         return _people(self.settings.num_people, self.settings.seed)[number]
 
     def __getitem__(self, number: int) -> TwoHandFrame:
-        number = self._checked(number)
-        shard, row = divmod(number, self.frames_per_shard)
-        file = self._shard(shard)
-
-        def read(name: str) -> Tensor:
-            return file.get_slice(name)[row]
-
-        size = self.settings.image_size
-        moment = Moment(
-            HandPose(*(read(name) for name in _POSE)), read("vertices"), read("joints"), read("clearance")
-        )
-        camera = Camera(read("intrinsics"), read("camera_from_world"), size, size)
-        views = Views(camera, read("image"), read("face"), read("vertex_visible").bool())
-        return TwoHandFrame(moment, views, int(read("person")), tuple(INTERACTIONS)[int(read("interaction"))])
+        moment, views = self.views(number, slice(None))
+        tensors, row = self._row(number)
+        name = tuple(INTERACTIONS)[int(tensors["interaction"][row])]
+        return TwoHandFrame(moment, views, int(tensors["person"][row]), name)
 
     def views(self, number: int, cameras: slice) -> tuple[Moment, Views]:
-        """Some views of one frame; only these are read from disk."""
-        number = self._checked(number)
-        shard, row = divmod(number, self.frames_per_shard)
-        file = self._shard(shard)
+        """Some views of one frame, as copies; only these are read, once a shard was checked."""
+        tensors, row = self._row(number)
         size = self.settings.image_size
-        moment = Moment(
-            HandPose(*(file.get_slice(name)[row] for name in _POSE)),
-            *(file.get_slice(name)[row] for name in ("vertices", "joints", "clearance")),
-        )
-        intrinsics, pose, image, face, visible = (
-            file.get_slice(name)[row, cameras]
-            for name in ("intrinsics", "camera_from_world", "image", "face", "vertex_visible")
-        )
+
+        def read(*names: str, at: Any = row) -> list[Tensor]:
+            return [tensors[name][at].clone() for name in names]
+
+        moment = Moment(HandPose(*read(*_POSE)), *read("vertices", "joints", "clearance"))
+        names = "intrinsics", "camera_from_world", "image", "face", "vertex_visible"
+        intrinsics, pose, image, face, visible = read(*names, at=(row, cameras))
         return moment, Views(Camera(intrinsics, pose, size, size), image, face, visible.bool())
 
     def generate(self, progress: bool = True) -> "TwoHandWorld":
         """Makes all shards that are not there yet; another process may help by doing the same."""
-        missing = [shard for shard in range(self.num_shards) if not self._path(shard).exists()]
-        bar = _progress(len(missing), f"{VERSION} {self.split}") if progress and missing else None
-        # First what nobody else works on, then what is left, waiting for its maker.
-        for wait in (False, True):
-            for shard in list(missing):
-                with _lock(self._path(shard), wait) as free:
-                    if not free:
-                        continue
-                    if not self._path(shard).exists():
-                        self._make(shard)
-                missing.remove(shard)
-                if bar is not None:
-                    bar.update(1)
-        if bar is not None:
-            bar.close()
+        missing = [shard for shard in range(self.num_shards) if not self._is_there(shard)]
+        disable = not (progress and missing)
+        with tqdm(total=len(missing), desc=f"{VERSION} {self.split}", unit="shard", disable=disable) as bar:
+            # First what nobody else works on, then what is left, waiting for its maker.
+            for wait in (False, True):
+                for shard in list(missing):
+                    if wait or not is_being_made(self._path(shard)):
+                        self._shard(shard)
+                        missing.remove(shard)
+                        bar.update(1)
         return self
 
     def content_hash(self) -> str:
-        """SHA-256 over all shards in their order; makes those that are missing."""
-        self.generate(progress=False)
+        """SHA-256 over the content of all shards in their order; makes those that are missing."""
         total = hashlib.sha256()
         for shard in range(self.num_shards):
-            with self._path(shard).open("rb") as file:
-                total.update(hashlib.file_digest(file, "sha256").digest())
+            tensors, facts = self._shard(shard)
+            total.update(digest(tensors, json.dumps(facts)).encode())
         return total.hexdigest()
 
     def acceptance(self) -> SamplingReport:
         """How many drawn pairs were kept in the shards that are there."""
         counts: dict[str, tuple[int, int]] = {}
         for shard in range(self.num_shards):
-            if self._path(shard).exists():
-                for name, (accepted, drawn) in json.loads(self._shard(shard).metadata()["sampling"]).items():
+            if self._is_there(shard):
+                for name, (accepted, drawn) in self._shard(shard)[1].items():
                     old = counts.get(name, (0, 0))
                     counts[name] = (old[0] + accepted, old[1] + drawn)
         return SamplingReport(counts)
@@ -228,28 +206,32 @@ class TwoHandWorld(Sequence[TwoHandFrame]):
             raise IndexError(f"frame {number} of {len(self)} in the {self.split} split of {VERSION}")
         return number % len(self)
 
+    def _row(self, number: int) -> tuple[dict[str, Tensor], int]:
+        """Shard and row of a frame."""
+        shard, row = divmod(self._checked(number), self.frames_per_shard)
+        return self._shard(shard)[0], row
+
+    def _entry(self, shard: int) -> tuple[str, list]:
+        """Kind and key in the cache."""
+        return VERSION, [asdict(self.settings), self.split, shard, code_fingerprint()]
+
     def _path(self, shard: int) -> Path:
-        return self.folder / f"{shard:05d}.safetensors"
+        return entry_path(*self._entry(shard), self._root)
 
-    def _shard(self, shard: int):
-        if shard in self._open:
-            self._open.move_to_end(shard)
-            return self._open[shard]
-        path = self._path(shard)
-        if not path.exists():
-            with _lock(path, wait=True):
-                if not path.exists():
-                    self._make(shard)
-        try:
-            file = safe_open(path, framework="pt")
-        except (SafetensorError, OSError) as error:
-            raise WorldError(f"{path} cannot be read ({error}): delete it, and it is made again") from None
-        self._open[shard] = file
-        if len(self._open) > _OPEN_SHARDS:
-            self._open.popitem(last=False)
-        return file
+    def _is_there(self, shard: int) -> bool:
+        return shard in self._open or os.path.isfile(self._path(shard))
 
-    def _make(self, shard: int) -> None:
+    def _shard(self, shard: int) -> tuple[dict[str, Tensor], dict]:
+        """Rows of its frames, and how its pairs were drawn."""
+        if shard not in self._open:
+            made = made_with_facts(*self._entry(shard), lambda: self._make(shard), folder=self._root)
+            self._open[shard] = made
+            if len(self._open) > _OPEN_SHARDS:
+                self._open.popitem(last=False)
+        self._open.move_to_end(shard)
+        return self._open[shard]
+
+    def _make(self, shard: int) -> tuple[dict[str, Tensor], dict]:
         first = shard * self.frames_per_shard
         num = min(self.frames_per_shard, len(self) - first)
         settings = self.settings
@@ -267,17 +249,7 @@ class TwoHandWorld(Sequence[TwoHandFrame]):
             row |= {"person": numbers[pairs.identity[n]], "interaction": pairs.interaction[n]}
             for name, value in row.items():
                 rows.setdefault(name, []).append(value)
-        tensors = {name: torch.stack(values).contiguous() for name, values in rows.items()}
-        path = self._path(shard)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(f".{os.getpid()}.part")
-        try:
-            # One entry only: the format writes several in any order, and the bytes should be the same every
-            # time.
-            save_file(tensors, unfinished, {"sampling": json.dumps(report.counts)})
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        return {name: torch.stack(values) for name, values in rows.items()}, dict(report.counts)
 
 
 def make_frame(
@@ -321,9 +293,11 @@ def code_fingerprint() -> str:
     return total.hexdigest()[:8]
 
 
+# Until hands_lib/data keeps its pictures with `made_once`.
+
+
 @contextmanager
 def _lock(path: Path, wait: bool):
-    """Whether this process may make `path` now. The lock ends with the process, however it ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".lock").open("w") as file:
         try:
@@ -332,11 +306,3 @@ def _lock(path: Path, wait: bool):
             yield False
             return
         yield True
-
-
-def _progress(total: int, name: str):
-    try:
-        from tqdm.auto import tqdm
-    except ImportError:
-        return None
-    return tqdm(total=total, desc=name, unit="shard")

@@ -3,11 +3,13 @@
 import errno
 import io
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from hands_lib import cache
 from hands_lib.data import manifest
@@ -219,3 +221,15 @@ def test_a_file_that_cannot_be_read_is_one_line(book: Path, monkeypatch, capsys)
     monkeypatch.chdir(book)
     assert main(["plan"]) == 1
     assert capsys.readouterr().err.startswith("hands: book/part/small.md: Permission denied")
+
+
+def test_the_cache_is_listed_and_cleared(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv(cache.ENVIRONMENT_VARIABLE, str(tmp_path))
+    cache.made_once("toys", {"size": 3}, lambda: {"toy": torch.zeros(3)})
+    assert main(["cache", "list"]) == 0
+    assert re.search(r"^toys +1 entries", capsys.readouterr().out, re.M)
+    assert main(["cache", "clear", "toy"]) == 1
+    assert "has no kind 'toy'; there are: toys" in capsys.readouterr().err
+    assert main(["cache", "clear"]) == 0
+    assert "deleted 1 entries" in capsys.readouterr().out
+    assert list(tmp_path.rglob("*.safetensors")) == []

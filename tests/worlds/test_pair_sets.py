@@ -1,7 +1,5 @@
 """Sets of pairs: splits without common people, the same bytes again, and cameras that see what is there."""
 
-import multiprocessing
-
 import pytest
 import torch
 
@@ -43,38 +41,6 @@ def test_another_seed_is_another_set(root):
     other = PairSetSettings(seed=1, num_people=10, train=7, val=7, test=9)
     one, two = pair_set("val", SMALL, root), pair_set("val", other, root)
     assert not torch.equal(pair_joints(one.pose), pair_joints(two.pose))
-
-
-def _count_makes(root, made):
-    make = pair_sets._make
-
-    def counted(*arguments):
-        made.put(1)
-        make(*arguments)
-
-    pair_sets._make = counted
-    pair_set("val", PairSetSettings(seed=3, num_people=10, train=1, val=2, test=1), root)
-
-
-def test_two_processes_make_it_once(tmp_path):
-    context = multiprocessing.get_context("fork")
-    made = context.Queue()
-    workers = [context.Process(target=_count_makes, args=(tmp_path, made)) for _ in range(2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert [worker.exitcode for worker in workers] == [0, 0]
-    assert made.get(timeout=5) == 1
-    assert made.empty()
-
-
-def test_damaged_file_names_itself_and_the_mend(tmp_path):
-    pair_set("val", SMALL, tmp_path)
-    (path,) = tmp_path.rglob("*.safetensors")
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(WorldError, match=f"{path.name}.*delete"):
-        pair_set("val", SMALL, tmp_path)
 
 
 def test_unknown_split_and_empty_splits_are_refused(tmp_path):

@@ -1,13 +1,12 @@
-import hashlib
-import multiprocessing
-import os
 import pickle
+import shutil
 
 import pytest
 import torch
 
+from hands_lib.worlds import two_hands
 from hands_lib.worlds.interactions import INTERACTIONS, pair_joints, pair_surfaces
-from hands_lib.worlds.two_hands import SPLITS, TEST_ONLY, TwoHandWorld, WorldError, WorldSettings
+from hands_lib.worlds.two_hands import SPLITS, TEST_ONLY, VERSION, TwoHandWorld, WorldError, WorldSettings
 
 SMALL = WorldSettings(
     image_size=32,
@@ -20,23 +19,33 @@ SMALL = WorldSettings(
 )
 
 
-def _hashes(world):
-    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in world.folder.glob("*.safetensors")}
+def _files(root):
+    """Content of every file, by its name, which says nothing about the folder."""
+    return {path.name: path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return TwoHandWorld("train", SMALL, tmp_path_factory.mktemp("cache")).generate(progress=False)
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
 
 
-def test_frames_lie_in_the_folder_of_everything_that_can_be_made_again(tmp_path, monkeypatch):
-    monkeypatch.setenv("HANDS_CACHE", str(tmp_path / "chosen"))
-    assert TwoHandWorld("val", SMALL).folder.is_relative_to(tmp_path / "chosen")
-    monkeypatch.delenv("HANDS_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert TwoHandWorld("val", SMALL).folder.is_relative_to(tmp_path / "hands")
-    assert TwoHandWorld("val", SMALL, tmp_path / "own").folder.is_relative_to(tmp_path / "own")
-    assert list(tmp_path.iterdir()) == []  # made when a frame is first asked for
+@pytest.fixture(scope="module")
+def world(root):
+    return TwoHandWorld("train", SMALL, root).generate(progress=False)
+
+
+def test_frames_are_made_when_they_are_first_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("HANDS_CACHE", str(tmp_path))
+    world = TwoHandWorld("val", SMALL)
+    assert len(world) == 1
+    assert world.acceptance().counts == {}
+    assert _files(tmp_path) == {}
+    frame = world[0]
+    [path] = (tmp_path / VERSION).iterdir()
+    assert sum(accepted for accepted, _ in world.acceptance().counts.values()) == 1
+    path.unlink()
+    assert torch.equal(world[0].views.image, frame.views.image)  # from memory
+    assert not path.exists()
 
 
 def test_a_frame_holds_what_its_pose_says(world):
@@ -62,46 +71,51 @@ def test_hands_fill_the_picture(world):
         assert ((pixels.amax(dim=1) - pixels.amin(dim=1)).amax(dim=1) > 20).all()
 
 
-def test_same_seed_same_bytes_other_seed_other_bytes(world, tmp_path):
+def test_frames_are_copies(world):
+    before = world[0].moment.joints.clone()
+    world[0].moment.joints.zero_()
+    assert torch.equal(world[0].moment.joints, before)
+
+
+def test_same_seed_same_bytes_other_seed_other_bytes(world, root, tmp_path):
     again = TwoHandWorld("train", SMALL, tmp_path)
     again[8]  # the second shard first: shards do not depend on each other
     again.generate(progress=False)
-    assert _hashes(again) == _hashes(world)
+    assert _files(tmp_path) == _files(root)
     assert again.content_hash() == world.content_hash()
     settings = WorldSettings(**(vars(SMALL) | {"seed": 1, "train_frames": 1}))
     other = TwoHandWorld("train", settings, tmp_path)
     assert not torch.equal(other[0].moment.joints, world[0].moment.joints)
+    assert other.content_hash() != world.content_hash()
 
 
-def test_generation_resumes_and_mends(world, tmp_path):
-    copy = TwoHandWorld("train", SMALL, tmp_path)
-    copy.generate(progress=False)
-    first, second = sorted(copy.folder.glob("*.safetensors"))
-    stamp = first.stat().st_mtime_ns
-    second.unlink()
-    (copy.folder / "00001.4711.part").write_bytes(b"half of a shard")  # left by a process that died
-    copy.generate(progress=False)
-    assert first.stat().st_mtime_ns == stamp
-    assert _hashes(copy) == _hashes(world)
-    second.write_bytes(b"not a shard")
-    with pytest.raises(WorldError, match="00001.safetensors.*delete it"):
-        TwoHandWorld("train", SMALL, tmp_path)[8]
+def test_generation_resumes_and_mends(world, root, tmp_path, monkeypatch):
+    shutil.copytree(root, tmp_path, dirs_exist_ok=True)
+    made, make = [], TwoHandWorld._make
+    monkeypatch.setattr(TwoHandWorld, "_make", lambda self, shard: made.append(shard) or make(self, shard))
+    first, second = (world._path(shard).relative_to(root) for shard in range(2))
+    (tmp_path / second).unlink()
+    TwoHandWorld("train", SMALL, tmp_path).generate(progress=False)
+    assert made == [1]
+    assert _files(tmp_path) == _files(root)
+    damaged = bytearray((tmp_path / first).read_bytes())
+    damaged[-1000] ^= 4
+    (tmp_path / first).write_bytes(damaged)
+    assert torch.equal(TwoHandWorld("train", SMALL, tmp_path)[0].views.image, world[0].views.image)
+    assert made == [1, 0]
+    assert _files(tmp_path) == _files(root)
 
 
-def _generate(root):
-    torch.set_num_threads(1)
-    TwoHandWorld("train", SMALL, root).generate(progress=False)
-
-
-def test_two_processes_make_one_data_set(world, tmp_path):
-    context = multiprocessing.get_context("fork" if os.name == "posix" else "spawn")
-    processes = [context.Process(target=_generate, args=(tmp_path,)) for _ in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0, 0]
-    assert _hashes(TwoHandWorld("train", SMALL, tmp_path)) == _hashes(world)
+def test_shards_that_another_process_makes_are_waited_for_last(tmp_path, monkeypatch):
+    made: list[int] = []
+    world = TwoHandWorld("train", SMALL, tmp_path)
+    monkeypatch.setattr(two_hands, "is_being_made", lambda path: path == world._path(0))
+    monkeypatch.setattr(
+        TwoHandWorld, "_make", lambda self, shard: made.append(shard) or ({"n": torch.tensor(shard)}, {})
+    )
+    world.generate(progress=False)
+    assert made == [1, 0]
+    assert len(_files(tmp_path)) == 2
 
 
 def test_splits_share_no_person_and_keep_kinds_for_the_test():
