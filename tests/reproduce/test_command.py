@@ -140,7 +140,7 @@ def test_unknown_names_get_the_nearest_of_what_there_is(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["lits"], "unknown COMMAND 'lits'; did you mean 'list'? Known: build, claims"),
+        (["lits"], "unknown COMMAND 'lits'; did you mean 'list'? Known: build, cache, claims"),
         (["data", "shw"], "unknown action 'shw'; did you mean 'show'? Known: check, list, show"),
         (["untangle", "a", "b", "--surface", "thick"], "unknown --surface 'thick'"),
     ],
