@@ -3,16 +3,12 @@
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from toy import commit, write_toy_book
 
 from hands_lib.reproduce import Job, compare, read_lines, record_job
 from hands_lib.reproduce.command import main
 from hands_lib.reproduce.evidence import read_evidence
-from hands_lib.reproduce.statistics import effect_size
 
 
 @pytest.fixture
@@ -100,20 +96,3 @@ def test_hands_plan_says_which_seeds_would_decide(book: Path, monkeypatch, capsy
     measure(book, "base", [2.0, 2.1, 2.2])
     assert main(["plan", "--undecided"]) == 0
     assert capsys.readouterr().out == "no claim is undecided\n"
-
-
-@given(st.lists(st.integers(-1000, 1000), min_size=2, max_size=20), st.integers(1, 50))
-def test_effect_size_has_no_unit(values: list[int], scale: int) -> None:
-    """Scaling all differences leaves it, turning them round turns its sign."""
-    differences = [float(v) for v in values]
-    found = effect_size(differences)
-    if len(set(values)) == 1:
-        assert found is None
-        return
-    np.testing.assert_allclose(effect_size([scale * v for v in differences]), found, atol=1e-9)
-    np.testing.assert_allclose(effect_size([-v for v in differences]), -found, atol=1e-9)
-
-
-def test_effect_size_of_few() -> None:
-    assert effect_size([1.0]) is None
-    assert effect_size([1.0, 3.0]) == pytest.approx(2**0.5)
