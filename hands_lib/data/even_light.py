@@ -9,8 +9,6 @@ bright sky and a bright ground stand for the dome; arms are left out, as masks o
 Pictures are a function of the settings alone, and are kept in the cache: many runs ask for the same ones.
 """
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,15 +18,14 @@ from jaxtyping import UInt8
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from hands_lib.cache import cache_folder
+from hands_lib.cache import made_once
 from hands_lib.data.pair_views import PairViews
 from hands_lib.worlds.cameras import camera_ring, cropped
 from hands_lib.worlds.identities import sample_identities
 from hands_lib.worlds.interactions import pair_faces, pair_joints, pair_surfaces
-from hands_lib.worlds.pair_pictures import _load, _save
 from hands_lib.worlds.pair_sets import PairSetSettings, pair_set
 from hands_lib.worlds.renderer import Lighting
-from hands_lib.worlds.two_hands import SPLITS, WorldError, _lock, code_fingerprint
+from hands_lib.worlds.two_hands import SPLITS, WorldError, code_fingerprint
 from hands_lib.worlds.views import Moment, photograph
 
 _LAMPS = (0.8, -0.8)  # z of the unit directions to the two lamps; y is 0.6
@@ -66,26 +63,17 @@ def even_light_pairs(
 
     root    folder of the cache; default `hands_lib.cache.cache_folder()`
 
-    Raises WorldError for an unknown split or one without pairs, and for a file in the cache that is not what
-    this library wrote.
+    Raises WorldError for an unknown split or one without pairs.
     """
     settings = settings or EvenLightSettings()
     if split not in SPLITS:
         raise WorldError(f"unknown split {split!r}; there are {', '.join(SPLITS)}")
     own = asdict(settings) | {name: getattr(settings, split) * (name == split) for name in SPLITS}
-    key = hashlib.sha256(json.dumps([own, _LAMPS, _STRENGTHS]).encode()).hexdigest()[:10]
-    folder = Path(root) if root is not None else cache_folder()
-    path = folder / "even_light" / f"{split}-{key}-{code_fingerprint()}.safetensors"
-    with _lock(path, wait=True):
-        if not path.exists():
-            _save(path, _photographed(split, settings, root))
-    try:
-        found = _load(path)
-        count = torch.full((len(found["image"]),), settings.num_views)
-        asked = torch.zeros(0, 3, dtype=torch.long)
-        return PairViews(**found, faces=pair_faces(), view_count=count, asked=asked)
-    except (TypeError, KeyError) as error:  # other tensors than these
-        raise WorldError(f"{path} cannot be read ({error}): delete it, and it is made again") from None
+    key = [split, own, _LAMPS, _STRENGTHS, code_fingerprint()]
+    found = made_once("even_light", key, lambda: _photographed(split, settings, root), folder=root)
+    count = torch.full((len(found["image"]),), settings.num_views)
+    asked = torch.zeros(0, 3, dtype=torch.long)
+    return PairViews(**found, faces=pair_faces(), view_count=count, asked=asked)
 
 
 def even_lighting() -> Lighting:

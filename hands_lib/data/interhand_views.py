@@ -20,8 +20,6 @@ size and time), or the library's sources of hands and geometry change; that phot
 annotation is taken for granted then.
 """
 
-import hashlib
-import json
 import logging
 import math
 from collections.abc import Sequence
@@ -35,7 +33,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from hands_lib.cache import cache_folder
+from hands_lib.cache import made_once
 from hands_lib.data.errors import DataError, MissingData
 from hands_lib.data.interhand26m import SPLITS, InterHand26M, InterHandFrame, TimeStep
 from hands_lib.data.manifest import require_data
@@ -46,8 +44,7 @@ from hands_lib.hand.inverse_kinematics import inverse_kinematics
 from hands_lib.hand.kinematics import mirror
 from hands_lib.structures import Camera, Mesh
 from hands_lib.worlds.interactions import pair_faces, pair_surfaces
-from hands_lib.worlds.pair_pictures import _load, _save
-from hands_lib.worlds.two_hands import WorldError, _lock, code_fingerprint
+from hands_lib.worlds.two_hands import code_fingerprint
 
 DROPPED_CAMERAS = ("400006", "400008", "400015", "400035", "400049")
 """Besides the grey ones, whose names start with 41."""
@@ -171,44 +168,34 @@ def interhand_views(
     What had to be left out is counted in a warning of the log.
 
     Raises MissingData where the data set, one of its files or a photograph that is needed is not there;
-    DataError for an unknown split, a file that contradicts the format, a data set without a single frame of
-    use, and a file in the cache that is not what this library wrote.
+    DataError for an unknown split, a file that contradicts the format, and a data set without a single frame
+    of use.
     """
     settings = settings or InterHandViewSettings()
     if split not in SPLITS:
         raise DataError(f"unknown split {split!r} of InterHand2.6M; there are {', '.join(SPLITS)}")
-    folder = cache_folder() if cache is None else Path(cache)
     dataset = InterHand26M(
         require_data("interhand26m", root), split, annotation_subset=annotation_subset, cache=cache
     )
-    path = folder / "interhand_views" / f"{split}-{_key(dataset, settings)}-{code_fingerprint()}.safetensors"
-    with _lock(path, wait=True):
-        if not path.exists():
-            _save(path, _prepared(dataset, settings))
-    try:
-        found = _load(path)
-        left_out = found.pop("left_out").tolist()
-        pictures = PairViews(**found, faces=pair_faces())
-    except WorldError as error:
-        raise DataError(str(error)) from None
-    except (TypeError, KeyError) as error:  # other tensors than these
-        raise DataError(f"{path} cannot be read ({error}): delete it, and it is made again") from None
+    key = _key(dataset, settings)
+    found = made_once("interhand_views", key, lambda: _prepared(dataset, settings), folder=cache)
+    left_out = found.pop("left_out").tolist()
     if any(left_out):
         parts = [f"{count} {what}" for count, what in zip(left_out, _LEFT_OUT, strict=True) if count]
         _log.warning("InterHand2.6M, %s: left out %s", split, ", ".join(parts))
-    return pictures
+    return PairViews(**found, faces=pair_faces())
 
 
-def _key(dataset: InterHand26M, settings: InterHandViewSettings) -> str:
-    """Of all that the pictures depend on, but the library's sources."""
+def _key(dataset: InterHand26M, settings: InterHandViewSettings) -> list:
+    """All that the pictures depend on."""
     own = asdict(settings)
     own.pop("num_views" if dataset.split == "test" else "variation")  # has no say there
     files = [dataset.file(kind) for kind in ("data", "camera", "joint_3d", "MANO_NeuralAnnot")]
     described = [
         [str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in files if path.exists()
     ]
-    text = json.dumps([_VERSION, own, described, str(dataset.image_folder.resolve())])
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
+    photographs = str(dataset.image_folder.resolve())
+    return [_VERSION, dataset.split, own, described, photographs, code_fingerprint()]
 
 
 @dataclass(frozen=True)

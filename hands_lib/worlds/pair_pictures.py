@@ -8,14 +8,11 @@ Egocentric views, as those of the paper's Sec. III-C: from above and behind the 
 right. A network that sees few pictures can learn from them; views from all around ask for far more.
 """
 
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from jaxtyping import Float, UInt8
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -26,7 +23,6 @@ from hands_lib.worlds.identities import Identities, sample_identities
 from hands_lib.worlds.interactions import TwoHandPairs, pair_joints, pair_surfaces
 from hands_lib.worlds.pair_sets import PairSetSettings, pair_set, pair_set_key
 from hands_lib.worlds.renderer import random_lighting
-from hands_lib.worlds.two_hands import WorldError
 from hands_lib.worlds.views import Moment, photograph
 
 _OWN_DISTANCE = 0.5  # metres from eyes to hands
@@ -125,22 +121,3 @@ def _own_view(
     focal, middle = size * _OWN_DISTANCE / 0.36, (size - 1) / 2
     intrinsics = torch.tensor([[focal, 0, middle], [0, focal, middle], [0, 0, 1]])
     return Camera(intrinsics[None], pose[None], size, size)
-
-
-# Until hands_lib/data keeps its pictures with `made_once`.
-
-
-def _save(path: Path, tensors: dict[str, Tensor]) -> None:
-    unfinished = path.with_suffix(f".{os.getpid()}.part")
-    try:
-        save_file({name: value.contiguous() for name, value in tensors.items()}, unfinished)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _load(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise WorldError(f"{path} cannot be read ({error}): delete it, and it is made again") from None

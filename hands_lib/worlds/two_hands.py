@@ -13,13 +13,11 @@ may round differently elsewhere). Its key has the version, the settings and the 
 changed code never reads old data.
 """
 
-import fcntl
 import hashlib
 import json
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -291,18 +289,3 @@ def code_fingerprint() -> str:
         for path in sorted((library / folder).rglob("*.py")):
             total.update(path.read_bytes())
     return total.hexdigest()[:8]
-
-
-# Until hands_lib/data keeps its pictures with `made_once`.
-
-
-@contextmanager
-def _lock(path: Path, wait: bool):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
-        yield True

@@ -74,5 +74,6 @@ def test_names_what_is_wrong(root, tmp_path):
     even_light_pairs("val", SETTINGS, tmp_path)
     (path,) = (tmp_path / "even_light").glob("*.safetensors")
     path.write_bytes(b"half a file")
-    with pytest.raises(WorldError, match="delete it"):
-        even_light_pairs("val", SETTINGS, tmp_path)
+    assert torch.equal(
+        even_light_pairs("val", SETTINGS, tmp_path).image, even_light_pairs("val", SETTINGS, root).image
+    )
