@@ -185,6 +185,8 @@ def _environment(root: Path, threads: int | None, asked: Asked) -> Iterator[None
     ipython = root / "_build" / ".ipython"
     ipython.mkdir(parents=True, exist_ok=True)
     wanted = {"IPYTHONDIR": str(ipython), "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", ASKED: asked.text}
+    # nobody watches a bar here, and on a slow machine it would become part of a page, or of a figure
+    wanted["TQDM_DISABLE"] = "1"
     if threads:
         wanted |= dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads))
     before = {name: os.environ.get(name) for name in wanted}

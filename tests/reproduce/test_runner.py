@@ -298,3 +298,14 @@ def test_libraries_of_the_site_are_copied_whole(tmp_path: Path, monkeypatch: pyt
     before = copied.stat().st_ino
     sphinx_figures._copy(source, target)
     assert copied.stat().st_ino == before  # there is nothing to do
+
+
+def test_a_progress_bar_is_no_part_of_a_page(book: Path, chapter: Chapter) -> None:
+    """On a slow machine a bar that waits some seconds would appear, in a cell whose output is a figure too."""
+    edit(
+        chapter, "print(sum(numbers))", "from tqdm.auto import tqdm\n\nfor n in tqdm(numbers):\n    print(n)"
+    )
+    outcome = execute(chapter, book, book / "out.ipynb")
+    assert outcome.failure is None
+    outputs = [out for cell in nbformat.read(book / "out.ipynb", 4).cells for out in cell.get("outputs", [])]
+    assert [(out.output_type, out.text) for out in outputs] == [("stream", "0\n1\n2\n")]
