@@ -98,7 +98,6 @@ def main(chosen: list[str]) -> int:
         print(f"unknown part {', '.join(sorted(unknown))}; there are: {', '.join(PARTS)}")
         return 2
     environment = os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
-    environment |= {"TQDM_DISABLE": "1"}  # as in the executions that `repeat` compares with
     results = {}
     for name, title in PARTS.items():
         if chosen and name not in chosen:

@@ -56,6 +56,7 @@ from hands_lib.reproduce.versions import read_versions
 PACKAGE = Path(__file__).resolve().parents[1]  # the hands_lib that chapters import
 WORKERS = 2
 CELL_TIMEOUT = 1200  # seconds; for the book's own build, so that a hanging cell is an error
+WIDGET = "application/vnd.jupyter.widget-view+json"  # here, a progress bar
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -185,8 +186,6 @@ def _environment(root: Path, threads: int | None, asked: Asked) -> Iterator[None
     ipython = root / "_build" / ".ipython"
     ipython.mkdir(parents=True, exist_ok=True)
     wanted = {"IPYTHONDIR": str(ipython), "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", ASKED: asked.text}
-    # nobody watches a bar here, and on a slow machine it would become part of a page, or of a figure
-    wanted["TQDM_DISABLE"] = "1"
     if threads:
         wanted |= dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads))
     before = {name: os.environ.get(name) for name in wanted}
@@ -308,6 +307,10 @@ def execute(
     seconds = time.time() - start
     notebook = nbformat.read(work, 4)
     work.unlink()
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            # a bar that came on a slow machine is over, and would be a second output of a figure's cell
+            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
     notebook.metadata["hands_seconds"] = round(seconds, 1)
     with replacing(target) as temporary:
         nbformat.write(notebook, temporary)

@@ -301,7 +301,7 @@ def test_libraries_of_the_site_are_copied_whole(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_progress_bar_is_no_part_of_a_page(book: Path, chapter: Chapter) -> None:
-    """On a slow machine a bar that waits some seconds would appear, in a cell whose output is a figure too."""
+    """On a slow machine a bar that waits some seconds comes too, perhaps in a cell that has a figure."""
     edit(
         chapter, "print(sum(numbers))", "from tqdm.auto import tqdm\n\nfor n in tqdm(numbers):\n    print(n)"
     )
