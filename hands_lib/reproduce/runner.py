@@ -307,10 +307,6 @@ def execute(
     seconds = time.time() - start
     notebook = nbformat.read(work, 4)
     work.unlink()
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            # a bar that came on a slow machine is over, and would be a second output of a figure's cell
-            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
     notebook.metadata["hands_seconds"] = round(seconds, 1)
     with replacing(target) as temporary:
         nbformat.write(notebook, temporary)
@@ -359,7 +355,9 @@ def publish(outcome: Outcome, root: Path) -> None:
     ]
     for cell, done in zip(notebook.cells, ran, strict=True):
         if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = done.outputs, done.execution_count
+            # a bar that came on a slow machine is over, and would be a second output of a figure's cell
+            cell.outputs = [output for output in done.outputs if WIDGET not in output.get("data", {})]
+            cell.execution_count = done.execution_count
     get_cache(root / "_build" / ".jupyter_cache").cache_notebook_bundle(
         CacheBundleIn(notebook, str(outcome.chapter.path), data={"execution_seconds": outcome.seconds}),
         check_validity=False,

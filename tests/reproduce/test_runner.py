@@ -307,5 +307,7 @@ def test_a_progress_bar_is_no_part_of_a_page(book: Path, chapter: Chapter) -> No
     )
     outcome = execute(chapter, book, book / "out.ipynb")
     assert outcome.failure is None
-    outputs = [out for cell in nbformat.read(book / "out.ipynb", 4).cells for out in cell.get("outputs", [])]
+    publish(outcome, book)
+    offered = nbformat.read(book / "_build" / "notebooks" / "book" / "part" / "small.ipynb", 4)
+    outputs = [out for cell in offered.cells for out in cell.get("outputs", [])]
     assert [(out.output_type, out.text) for out in outputs] == [("stream", "0\n1\n2\n")]
