@@ -2,24 +2,23 @@
 
 import fcntl
 import re
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 
 from hands_lib.reproduce.jobs import SMOKE, JobLine
-from hands_lib.reproduce.project import ProjectError, find_root, replacing, set_aside, write_atomically
+from hands_lib.reproduce.project import ProjectError, find_root, replacing, set_aside
 from hands_lib.reproduce.store import (
     LinesFile,
     done_files,
-    order_of,
+    put_together,
     read_done,
     results_folder,
     runs_folder,
     take_apart,
 )
-from hands_lib.reproduce.versions import version_of
+from hands_lib.reproduce.versions import is_commit, version_of
 from hands_lib.reproduce.weights import keep_weights, weights_name
 
 
@@ -36,17 +35,10 @@ def one_at_a_time(root: Path | None) -> Iterator[None]:
         raise ProjectError(f"{path} cannot be written ({error.strerror}): make it writable") from error
 
 
-def _is_known(commit: str, root: Path) -> bool:
-    run = subprocess.run(
-        ["git", "cat-file", "-e", f"{commit}^{{commit}}"], cwd=root, capture_output=True, check=False
-    )
-    return run.returncode == 0
-
-
 def _to_collect(root: Path, said: list[str]) -> dict[Path, list[tuple[Path, JobLine]]]:
     """The finished results by the file that they belong to; what is no result, or not of here, stays."""
     wanted: dict[Path, list[tuple[Path, JobLine]]] = {}
-    is_known = cache(partial(_is_known, root=root))
+    is_known = cache(partial(is_commit, root))
     for path in done_files(root):
         if path.name.startswith((f"{SMOKE}-", "dirty-")):
             continue
@@ -113,12 +105,10 @@ def collect(root: Path | None = None) -> list[str]:
                 said += keep_weights(line, results_folder(root), runs_folder(root))
             lines = {key: line for key, (_, line) in found.jobs.items()}
             lines |= {line.key: line for _, line in new}
-            texts = [line.text for line in sorted(lines.values(), key=order_of)]
-            texts += [text for _, text in found.unknown]
             _keep_aside(path, found, said)
             if found.markers:
                 said.append(f"{path}: a merge conflict is settled: the jobs of both sides are kept")
-            write_atomically(path, "".join(f"{text}\n" for text in texts))
+            put_together(path, lines.values(), found)
             for done, _ in new:
                 done.unlink(missing_ok=True)
             _remove_orphans(path, lines, said)

@@ -204,7 +204,6 @@ class JobLine(BaseModel):
 class Asked:
     """What `hands` tells the kernel in which a chapter runs; all empty in a kernel that a person started."""
 
-    by_hands: bool = False
     force: bool = False
     dirty: bool = False
 

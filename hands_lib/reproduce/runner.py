@@ -266,7 +266,7 @@ def execute(
     start, limit = time.time(), _TimeLimit(time_limit)
     try:
         nbformat.write(read_chapter(chapter, root), work)
-        with _environment(root, threads, asked or Asked(by_hands=True)), limit:
+        with _environment(root, threads, asked or Asked()), limit:
             papermill.execute_notebook(
                 work_name,
                 work_name,
@@ -333,7 +333,7 @@ def run_chapter(
     values = "".join(f"-{name}={value}" for name, value in sorted(given.items()))
     name = re.sub(r"[^\w.=+-]+", "_", profile + values, flags=re.ASCII)[:120]
     target = root / "runs" / chapter.name / f"{name}.ipynb"
-    asked = Asked(by_hands=True, force=force, dirty=dirty)
+    asked = Asked(force, dirty)
     return execute(chapter, root, target, parameters, progress=progress, asked=asked, time_limit=time_limit)
 
 

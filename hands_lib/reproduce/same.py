@@ -23,7 +23,7 @@ from hands_lib import cache
 from hands_lib.reproduce import collecting, store
 from hands_lib.reproduce.chapters import Chapter, find_chapter, list_chapters, parameter_values
 from hands_lib.reproduce.jobs import ASKED, SMOKE, JobLine
-from hands_lib.reproduce.project import ProjectError, write_atomically
+from hands_lib.reproduce.project import ProjectError
 from hands_lib.reproduce.published import unit_of
 from hands_lib.reproduce.versions import (
     PACKAGE,
@@ -244,9 +244,7 @@ def follow_parameters(slug: str, chapter: str, root: Path, old: Presets, new: Pr
                 renamed = lines.pop(line.key).model_copy(update={"parameters": after})
                 lines.setdefault(renamed.key, renamed)  # unless it was run again meanwhile
             if own:
-                texts = [line.text for line in sorted(lines.values(), key=store.order_of)]
-                texts += [text for _, text in found.unknown]
-                write_atomically(path, "".join(f"{text}\n" for text in texts))
+                store.put_together(path, lines.values(), found)
         said.append(f"{profile}: {len(own)} jobs have the new names of parameters")
     return said
 

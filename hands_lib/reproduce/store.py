@@ -11,7 +11,7 @@ Whoever reads the store sees both, so that a job counts from the moment it ends.
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,6 +45,10 @@ MARKERS = ("<<<<<<<", "=======", ">>>>>>>", "|||||||")  # git's, of a merge that
 
 
 UNKNOWN = "a line of a format that this version does not know: update hands_lib"
+
+
+class _UnknownFormatError(ProjectError):
+    """Written by a later hands_lib: nothing is wrong with it."""
 
 
 # --- places ---------------------------------------------------------------------------------------------
@@ -95,7 +99,7 @@ def parse_line(text: str) -> JobLine:
         return JobLine.model_validate_json(text)
     except ValidationError as error:
         if any(e["loc"] == ("format",) and e["type"] == "literal_error" for e in error.errors()):
-            raise ProjectError(UNKNOWN) from error
+            raise _UnknownFormatError(UNKNOWN) from error
         raise ProjectError(f"is no line of a job ({_problems(error)})") from error
 
 
@@ -126,11 +130,11 @@ def take_apart(path: Path) -> LinesFile:
             continue
         try:
             own = parse_line(line)
+        except _UnknownFormatError:
+            found.unknown.append((number, line))
+            continue
         except ProjectError as error:
-            if str(error) == UNKNOWN:
-                found.unknown.append((number, line))
-            else:
-                found.damaged.append((number, line, str(error)))
+            found.damaged.append((number, line, str(error)))
             continue
         if (own.slug, own.chapter) != (path.parent.name, path.stem):
             found.damaged.append((number, line, f"is a job of {own.slug}/{own.chapter}, not of this file"))
@@ -143,6 +147,12 @@ def take_apart(path: Path) -> LinesFile:
         else:
             found.jobs[own.key] = (number, own)
     return found
+
+
+def put_together(path: Path, lines: Iterable[JobLine], before: LinesFile) -> None:
+    """Write a .jsonl file: lines sorted, and after them what was there of a later format."""
+    texts = [line.text for line in sorted(lines, key=order_of)] + [text for _, text in before.unknown]
+    write_atomically(path, "".join(f"{text}\n" for text in texts))
 
 
 def _trouble_of(path: Path, found: LinesFile) -> list[Trouble]:
@@ -181,25 +191,26 @@ def read_store(root: Path | None = None, slug: str | None = None, chapter: str |
     """All lines, or those of one system or chapter. A job whose own file lies in `runs/done` counts by that
     file: it is the newer one."""
     store = Store()
-    jobs: dict[str, JobLine] = {}
-    for path in sorted(results_folder(root).glob(f"{slug or '*'}/{chapter or '*'}.jsonl")):
-        found = take_apart(path)
-        store.trouble += _trouble_of(path, found)
-        jobs |= {key: line for key, (_, line) in found.jobs.items()}
+    done: dict[str, JobLine] = {}
+    # files of jobs first: one that is collected meanwhile is then found among the lines
     name = re.compile(rf"(dirty-)?[a-z]+-{slug or '[a-z0-9_]+'}-{chapter or ''}")
     for path in done_files(root):
         if not name.match(path.name):
             continue
         try:
             line = read_done(path)
-        except FileNotFoundError:  # collected meanwhile
-            continue
         except ProjectError as error:
-            store.trouble.append(Trouble(path, None, str(error).removeprefix(f"{path} ")))
+            if path.exists():
+                store.trouble.append(Trouble(path, None, str(error).removeprefix(f"{path} ")))
             continue
         if slug in (None, line.slug) and chapter in (None, line.chapter):
-            jobs[line.key if line.is_result else path.name] = line
-    store.lines = sorted(jobs.values(), key=order_of)
+            done[line.key if line.is_result else path.name] = line
+    jobs: dict[str, JobLine] = {}
+    for path in sorted(results_folder(root).glob(f"{slug or '*'}/{chapter or '*'}.jsonl")):
+        found = take_apart(path)
+        store.trouble += _trouble_of(path, found)
+        jobs |= {key: line for key, (_, line) in found.jobs.items()}
+    store.lines = sorted((jobs | done).values(), key=order_of)
     return store
 
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 from toy import commit, write_toy_book
 
+from hands_lib.reproduce import store
 from hands_lib.reproduce.collecting import collect
 from hands_lib.reproduce.jobs import ASKED, Job, JobLine
 from hands_lib.reproduce.project import ProjectError
@@ -330,6 +331,22 @@ def test_two_collects_at_once(book: Path) -> None:
     collect(book)
     assert [line.seed for line in read_lines("toy", book)] == list(range(41))
     assert list((book / "runs" / "done").iterdir()) == []
+
+
+def test_a_job_that_is_collected_while_somebody_reads(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the listing of the files of jobs and the reading of one of them."""
+    collected(book)
+    record(book, replace(JOB, seed=7))
+    listed = store.done_files
+
+    def then_collected(root: Path | None) -> list[Path]:
+        paths = listed(root)
+        monkeypatch.undo()
+        collect(root)
+        return paths
+
+    monkeypatch.setattr(store, "done_files", then_collected)
+    assert [line.seed for line in read_lines("toy", book)] == [0, 1, 2, 7]
 
 
 @pytest.mark.parametrize("call", ["os.replace", "pathlib.Path.unlink", "shutil.copyfile"])

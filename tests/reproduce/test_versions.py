@@ -14,7 +14,7 @@ from toy import commit, write_toy_book
 
 from hands_lib.reproduce import versions
 from hands_lib.reproduce.chapters import list_chapters
-from hands_lib.reproduce.jobs import ASKED, Job
+from hands_lib.reproduce.jobs import ASKED, Asked, Job
 from hands_lib.reproduce.project import ProjectError, find_root
 from hands_lib.reproduce.versions import (
     OUTSIDE,
@@ -458,9 +458,9 @@ def test_a_kernel_of_hands_keeps_what_it_began_with(toy: Path, monkeypatch: pyte
         return [dirty, trouble(toy) != ""]
 
     assert seen() == [True, False]  # a person's kernel: asked anew
-    monkeypatch.setenv(ASKED, '{"by_hands": true}')
+    monkeypatch.setenv(ASKED, Asked().text)
     assert seen() == [True, True]
-    monkeypatch.setenv(ASKED, '{"by_hands": true, "force": true}')  # another kernel
+    monkeypatch.setenv(ASKED, Asked(force=True).text)  # another kernel
     assert [trouble(toy) != "", *seen()] == [False, False, False]
 
 
