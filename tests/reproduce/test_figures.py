@@ -1,14 +1,13 @@
 """What figures and their Sphinx side promise."""
 
 import json
-from pathlib import Path
 from types import SimpleNamespace
 
 import plotly.graph_objects as go
 import pytest
 
 from hands_lib import figures
-from hands_lib.reproduce import sphinx_figures
+from hands_lib.pages import figure_outputs, site_files
 
 
 def output(mime: str, content: dict, alt: str | None = None) -> SimpleNamespace:
@@ -18,8 +17,8 @@ def output(mime: str, content: dict, alt: str | None = None) -> SimpleNamespace:
 
 def test_figure_keeps_its_data_and_cannot_break_out_of_its_script() -> None:
     figure = go.Figure(layout={"title": {"text": "</script><b>"}, "height": 300}).to_plotly_json()
-    (node,) = sphinx_figures.PlotlyFigure.handle_mime(
-        None, output(sphinx_figures.PLOTLY, figure, 'a "b"'), False
+    (node,) = figure_outputs.PlotlyFigure.handle_mime(
+        None, output(figure_outputs.PLOTLY, figure, 'a "b"'), False
     )
     text = node.astext()
     assert text.count("</script>") == 1
@@ -30,16 +29,15 @@ def test_figure_keeps_its_data_and_cannot_break_out_of_its_script() -> None:
 
 
 def test_other_outputs_are_left_alone() -> None:
-    assert sphinx_figures.K3dFigure.handle_mime(None, output("text/html", {}), False) is None
+    assert figure_outputs.K3dFigure.handle_mime(None, output("text/html", {}), False) is None
 
 
 def test_libraries_are_in_the_installed_packages() -> None:
-    for source in sphinx_figures.LIBRARIES.values():
+    for source in figure_outputs.LIBRARIES.values():
         assert source.is_file()
-    for name in sphinx_figures.MATHJAX:
-        assert (sphinx_figures.mathjax_folder() / name).exists()
-    for name in sphinx_figures.OWN:
-        assert (Path(sphinx_figures.__file__).parent / name).is_file()
+    for name in site_files.MATHJAX:
+        assert (site_files.mathjax_folder() / name).exists()
+    assert {path.name for path in site_files.own_files()} >= {"hands-figures.js", "hands-figures.css"}
 
 
 def test_show_source_shows_the_code_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,9 +66,9 @@ def test_live_figure_puts_a_new_one_in_the_place_of_the_last(monkeypatch: pytest
     ids = [transient["display_id"] for _, _, transient in sent]
     assert ids[0] == ids[2] == ids[3] != ids[1]
     bundles = [data for _, data, _ in sent]
-    assert all(list(bundle) == [sphinx_figures.PLOTLY] for bundle in bundles)
-    assert bundles[0][sphinx_figures.PLOTLY]["data"] == []
-    drawn = bundles[3][sphinx_figures.PLOTLY]
+    assert all(list(bundle) == [figure_outputs.PLOTLY] for bundle in bundles)
+    assert bundles[0][figure_outputs.PLOTLY]["data"] == []
+    drawn = bundles[3][figure_outputs.PLOTLY]
     assert drawn["data"][0]["x"] == [2]
     assert drawn["layout"]["title"]["text"] == "step 2"
     json.dumps(bundles)  # what goes to the page can be written

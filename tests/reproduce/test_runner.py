@@ -273,7 +273,7 @@ def test_a_page_that_is_not_rendered_is_no_site(book: Path, renderings: list[str
 
 def test_libraries_of_the_site_are_copied_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk leaves none or the old one, and what somebody cut is copied again."""
-    from hands_lib.reproduce import sphinx_figures
+    from hands_lib.pages.site_files import copy_whole
 
     source, target = tmp_path / "package", tmp_path / "site" / "_static"
     (source / "fonts").mkdir(parents=True)
@@ -287,16 +287,16 @@ def test_libraries_of_the_site_are_copied_whole(tmp_path: Path, monkeypatch: pyt
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "copyfile", full)
         with pytest.raises(ProjectError, match="one.js cannot be written .*free some space"):
-            sphinx_figures._copy(source, target)
+            copy_whole(source, target)
         assert list(copied.parent.iterdir()) == []
     for text in ("wh", "", "whole and more"):
-        sphinx_figures._copy(source, target)
+        copy_whole(source, target)
         assert copied.read_text() == "whole"
         copied.write_text(text)  # newer than its source
-    sphinx_figures._copy(source, target)
+    copy_whole(source, target)
     assert copied.read_text() == "whole"
     before = copied.stat().st_ino
-    sphinx_figures._copy(source, target)
+    copy_whole(source, target)
     assert copied.stat().st_ino == before  # there is nothing to do
 
 
