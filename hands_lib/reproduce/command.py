@@ -115,7 +115,13 @@ def _parser() -> argparse.ArgumentParser:
     claims = commands.add_parser("claims", help="what the papers claim, and the verdicts")
     claims.add_argument("slug", nargs="?", help="one system (default: all of them)")
     _add_untangle(commands)
-    commands.add_parser("build", help="execute what changed and build the book into _build/html")
+    build = commands.add_parser("build", help="execute what changed and build the book into _build/html")
+    build.add_argument(
+        "--only",
+        nargs="+",
+        metavar="CHAPTER",
+        help="while you write: execute these alone",
+    )
     kept = commands.add_parser("cache", help="about what is kept in $HANDS_CACHE")
     kept = kept.add_subparsers(dest="action", required=True)
     kept.add_parser("list", help="every entry, its size, and when it was used last")
@@ -198,11 +204,11 @@ def _run(root: Path, args: argparse.Namespace) -> int:
     return 0
 
 
-def _build(root: Path) -> int:
+def _build(root: Path, only: list[str] | None) -> int:
     from hands_lib.reproduce.runner import build_book
 
     start = time.time()
-    page = build_book(root)
+    page = build_book(root, only and [find_chapter(name, root) for name in only])
     print(f"the book is built ({time.time() - start:.0f} s): open {page.relative_to(root)}")
     return 0
 
@@ -276,7 +282,7 @@ def _command(arguments: Sequence[str]) -> int:
         print(claims_page(_slug(args.slug, find_root()), find_root()))
         return 0
     if args.command == "build":
-        return _build(find_root())
+        return _build(find_root(), args.only)
     if args.command == "untangle":
         return _untangle(args)
     if args.command == "cache":

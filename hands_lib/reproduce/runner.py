@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ from hands_lib.reproduce.project import (
 )
 from hands_lib.reproduce.results_data import write_results
 from hands_lib.reproduce.store import runs_folder
-from hands_lib.reproduce.versions import read_versions
+from hands_lib.reproduce.versions import modules_reached, read_versions
 
 PACKAGE = Path(__file__).resolve().parents[1]  # the hands_lib that chapters import
 WORKERS = 2
@@ -86,11 +86,20 @@ def _data_listing() -> str:
     return "\n".join(lines)
 
 
+def _code_cells(notebook: Any) -> list[tuple[str, list[str]]]:
+    """What of a notebook is run, with the tags that a run goes by."""
+    return [
+        (cell.source, sorted({"parameters", "method"} & set(cell.metadata.get("tags", []))))
+        for cell in notebook.cells
+        if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])
+    ]
+
+
 def source_key(chapter: Chapter, root: Path) -> str:
-    """Hash of everything that can change a chapter's outputs: its text, hands_lib, the lock, the manifests,
-    presets, published tables, versions and collected results, the data at hand; for back matter the jobs that
-    are not collected and the other chapters' notebooks as well."""
-    files = [chapter.path, root / "requirements.lock", *sorted(PACKAGE.rglob("*.py"))]
+    """Hash of everything that can change a chapter's outputs: its code and header, what it imports, the lock,
+    manifests, presets, published tables, versions and collected results, the data at hand; for back matter
+    the jobs that are not collected and the other chapters' notebooks as well."""
+    files = [root / "requirements.lock", *modules_reached(chapter.path)]
     for folder, pattern in [
         ("data_manifests", "*.yml"),
         ("book/presets", "*.yml"),
@@ -107,7 +116,10 @@ def source_key(chapter: Chapter, root: Path) -> str:
         )
     # the numbers alone: `hands same` writes digests into that file, which no page shows
     versions = sorted((name, entry.version) for name, entry in read_versions(root).items())
-    digest = hashlib.sha256(os.fsencode(f"{sys.version_info[:2]}\n{versions}\n{_data_listing()}"))
+    notebook = read_notebook(chapter, root)
+    own = [chapter.name, notebook.metadata, _code_cells(notebook)]
+    context = [sys.version_info[:2], versions, _data_listing(), json.dumps(own, sort_keys=True)]
+    digest = hashlib.sha256(os.fsencode("\n".join(map(str, context))))
     for path in files:
         digest.update(os.fsencode(os.path.relpath(path, root)))
         digest.update(path.read_bytes() if path.is_file() else b"missing")
@@ -348,16 +360,18 @@ def publish(outcome: Outcome, root: Path) -> None:
     from jupyter_cache.base import CacheBundleIn
 
     notebook = jupytext.read(outcome.chapter.path)
-    ran = [
-        cell
-        for cell in nbformat.read(outcome.notebook, 4).cells
-        if "injected-parameters" not in cell.metadata.get("tags", [])
-    ]
-    for cell, done in zip(notebook.cells, ran, strict=True):
-        if cell.cell_type == "code":
-            # a bar that came on a slow machine is over, and would be a second output of a figure's cell
-            cell.outputs = [output for output in done.outputs if WIDGET not in output.get("data", {})]
-            cell.execution_count = done.execution_count
+    cells, ran = (
+        [
+            cell
+            for cell in own.cells
+            if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])
+        ]
+        for own in (notebook, nbformat.read(outcome.notebook, 4))
+    )
+    for cell, done in zip(cells, ran, strict=True):
+        # a bar that came on a slow machine is over, and would be a second output of a figure's cell
+        cell.outputs = [output for output in done.outputs if WIDGET not in output.get("data", {})]
+        cell.execution_count = done.execution_count
     get_cache(root / "_build" / ".jupyter_cache").cache_notebook_bundle(
         CacheBundleIn(notebook, str(outcome.chapter.path), data={"execution_seconds": outcome.seconds}),
         check_validity=False,
@@ -376,9 +390,10 @@ def _current_or_execute(job: tuple[Chapter, Path]) -> Outcome:
     return execute(chapter, root, target, threads=1, timeout=CELL_TIMEOUT)
 
 
-def execute_book(root: Path) -> list[Outcome]:
-    """Execute what changed, two chapters at a time; pages that show the others' records come last."""
-    chapters = list_chapters(root)
+def execute_book(root: Path, only: Sequence[Chapter] | None = None) -> list[Outcome]:
+    """Execute what changed, two chapters at a time; pages that show the others' records come last. `only`
+    some of them: the others stay as they were executed last."""
+    chapters = list_chapters(root) if only is None else only
     outcomes = []
     context = multiprocessing.get_context("spawn")  # torch and forks do not mix
     quiet = not sys.stderr.isatty()
@@ -411,7 +426,8 @@ def execute_book(root: Path) -> list[Outcome]:
 def _site_key(root: Path, outcomes: list[Outcome]) -> str:
     """Hash of what the rendered pages depend on besides the executions."""
     digest = hashlib.sha256()
-    files = [*root.glob("_*.yml"), *(PACKAGE / "reproduce").iterdir(), *(root / "book").rglob("*")]
+    files = [*root.glob("_*.yml"), *(PACKAGE / "pages").rglob("*"), *(root / "book").rglob("*")]
+    files += (PACKAGE / "reproduce").iterdir()
     for path in sorted(path for path in files if path.is_file() and path.suffix != ".ipynb"):
         digest.update(os.fsencode(os.path.relpath(path, root)) + path.read_bytes())
     for outcome in sorted(outcomes, key=lambda o: o.chapter.name):
@@ -428,24 +444,29 @@ def _one_at_a_time(root: Path) -> Iterator[None]:
         yield
 
 
-def build_book(root: Path) -> Path:
+def build_book(root: Path, only: Sequence[Chapter] | None = None) -> Path:
     """Execute what changed and render the site; returns its start page.
 
+    only: while one writes, execute these alone. The others show what they showed last, and the next whole
+    build makes all of it anew.
+
     Raises:
-        ProjectError: a cell failed, or Jupyter Book found something wrong. The last good site stays when
-            a cell fails.
+        ProjectError: a cell failed, a chapter that is not built anew was not executed as it stands, or
+            Jupyter Book found something wrong. The last good site stays when a cell fails.
     """
     with _one_at_a_time(root):
         for text in collect(root):
             print(text, file=sys.stderr)
-        outcomes = execute_book(root)
+        outcomes = execute_book(root, only)
+        if only is not None:
+            outcomes += _executed_before(root, only)
         failures = [outcome.failure for outcome in outcomes if outcome.failure]
         if failures:
             raise ProjectError("\n\n".join(failures))
         html, stamp = root / "_build" / "html", root / "_build" / ".site.json"
         key = _site_key(root, outcomes)
         page = html / "index.html"
-        if _is_whole(html, stamp, key):
+        if only is None and _is_whole(html, stamp, key):
             return page
         stamp.unlink(missing_ok=True)
         for made_again in (".doctrees", ".jupyter_cache"):  # else pages keep their old outputs
@@ -458,8 +479,26 @@ def build_book(root: Path) -> Path:
         missing = [str(path.relative_to(html)) for path in [page, *pages] if not path.is_file()]
         if missing:
             raise ProjectError(f"Jupyter Book left out {', '.join(missing)}: see _build/build.log")
-        write_atomically(stamp, json.dumps({"key": key, "files": _sizes(html)}))
+        if only is None:
+            write_atomically(stamp, json.dumps({"key": key, "files": _sizes(html)}))
         return page
+
+
+def _executed_before(root: Path, but: Sequence[Chapter]) -> list[Outcome]:
+    """All chapters but some, as they were executed last, with the sources that they have now."""
+    found = [Outcome(c, executed_path(c, root), 0.0) for c in list_chapters(root) if c not in but]
+    missing = [outcome.chapter.stem for outcome in found if not _fits(outcome, root)]
+    if missing:
+        raise ProjectError(f"not executed as they stand: {', '.join(missing)}; name them too, or build all")
+    return found
+
+
+def _fits(outcome: Outcome, root: Path) -> bool:
+    """Whether an executed notebook has the code that the chapter has now."""
+    if not outcome.notebook.is_file():
+        return False
+    then = nbformat.read(outcome.notebook, 4)
+    return _code_cells(read_notebook(outcome.chapter, root)) == _code_cells(then)
 
 
 def _sizes(html: Path) -> dict[str, int]:

@@ -17,7 +17,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -209,16 +209,16 @@ def _file_of(module: str) -> Path | None:
     return next((p for p in (stem / "__init__.py", stem.with_name(f"{stem.name}.py")) if p.is_file()), None)
 
 
-def _closure(names: Iterable[str]) -> dict[str, Path]:
-    """Module -> file of every module of hands_lib that names lead to. `hands_lib` itself is none: it only has
-    the version of the release."""
+def _closure(names: Iterable[str], outside: Collection[str] = OUTSIDE) -> dict[str, Path]:
+    """Module -> file of every module of hands_lib that names lead to, without those `outside`. `hands_lib`
+    itself is none: it only has the version of the release."""
     found: dict[str, Path] = {}
     wanted = set(names)
     while wanted:
         parts = wanted.pop().split(".")
         for end in range(2, len(parts) + 1) if parts[0] == "hands_lib" else ():
             module = ".".join(parts[:end])
-            path = None if module in OUTSIDE else _file_of(module)
+            path = None if module in outside else _file_of(module)
             if path is None:  # or a name within the module before
                 break
             if module not in found:
@@ -240,6 +240,19 @@ def _page_imports(text: str) -> set[str]:
             except SyntaxError:
                 continue
     return found
+
+
+def modules_reached(page: Path) -> list[Path]:
+    """The files of hands_lib that the code cells of a page can run: all that its imports lead to, or all
+    there are where it starts other programs.
+
+    Raises:
+        ProjectError: one of them is not Python.
+    """
+    names = _page_imports(page.read_text(encoding="utf-8"))
+    if "subprocess" in names:
+        return sorted(PACKAGE.rglob("*.py"))
+    return sorted(_closure(names, outside=()).values())
 
 
 def _own_files(slug: str, chapter: str, root: Path) -> tuple[list[Path], set[str]]:

@@ -203,6 +203,8 @@ def test_key_follows_text_data_and_committed_numbers(
     (data / "file").write_text("ab")
     keys.append(source_key(chapter, book))
     chapter.path.write_text(chapter.path.read_text() + "\nMore.\n")
+    assert source_key(chapter, book) == keys[-1]  # prose is rendered, not executed
+    chapter.path.write_text(chapter.path.read_text() + "\n```{code-cell} ipython3\n1 + 1\n```\n")
     keys.append(source_key(chapter, book))
     assert len(set(keys)) == len(keys)
 
@@ -231,7 +233,7 @@ def renderings(book: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("whole")
 
-    monkeypatch.setattr("hands_lib.reproduce.runner.execute_book", lambda root: [])
+    monkeypatch.setattr("hands_lib.reproduce.runner.execute_book", lambda root, only: [])
     monkeypatch.setattr("hands_lib.reproduce.runner._render", render)
     return done
 
@@ -269,6 +271,21 @@ def test_a_page_that_is_not_rendered_is_no_site(book: Path, renderings: list[str
         with pytest.raises(ProjectError, match=r"Jupyter Book left out book/more\.html"):
             build_book(book)
     assert len(renderings) == 2
+
+
+def test_while_one_writes_the_other_chapters_stay_as_they_were(book: Path, renderings: list[str]) -> None:
+    with pytest.raises(ProjectError, match="not executed as they stand: small; name them too"):
+        build_book(book, only=[])
+    chapter = find_chapter("small", book)
+    execute(chapter, book, executed_path(chapter, book))
+    build_book(book, only=[])
+    chapter.path.write_text(chapter.path.read_text() + "\nMore.\n")
+    build_book(book, only=[])  # prose is rendered
+    chapter.path.write_text(chapter.path.read_text() + "\n```{code-cell} ipython3\n1 + 1\n```\n")
+    with pytest.raises(ProjectError, match="not executed as they stand"):
+        build_book(book, only=[])
+    build_book(book)
+    assert len(renderings) == 3  # what was built with `only` is no whole site
 
 
 def test_libraries_of_the_site_are_copied_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
