@@ -4,7 +4,16 @@ from pathlib import Path
 from typing import Any
 
 from hands_lib.pages.badges import add_badges
-from hands_lib.pages.site_files import copy_libraries, copy_whole, own_files
+from hands_lib.pages.figure_outputs import HandsFigure, skip_figure, write_figure
+from hands_lib.pages.site_files import (
+    OF_FIGURES,
+    copy_libraries,
+    copy_whole,
+    find_libraries,
+    own_files,
+    picture_figures,
+    scripts_of_figures,
+)
 from hands_lib.pages.theme import listed_citations, offer_notebook, one_of_each_script
 
 
@@ -13,11 +22,18 @@ def setup(app: Any) -> dict[str, Any]:
     for source in own_files():
         # Sphinx wants the files it adds to exist while it writes pages, for their checksum
         copy_whole(source, Path(app.outdir, "_static", source.name))
+        if source.suffix == ".js" and source.name in OF_FIGURES:
+            continue  # only where a page has a figure
         if source.suffix == ".js":
             app.add_js_file(source.name, loading_method="defer")
         else:
             app.add_css_file(source.name)
+    others = dict.fromkeys(("latex", "text", "man", "texinfo"), (skip_figure, None))
+    app.add_node(HandsFigure, html=(write_figure, None), **others)
+    app.connect("builder-inited", find_libraries)
     app.connect("doctree-read", add_badges)
+    app.connect("env-updated", picture_figures)
+    app.connect("html-page-context", scripts_of_figures, priority=300)
     app.connect("html-page-context", offer_notebook, priority=400)  # before the theme builds its menu
     app.connect("html-page-context", listed_citations)
     app.connect("html-page-context", one_of_each_script, priority=900)

@@ -1,29 +1,76 @@
 """Interactive figures as outputs of a page, without any request to another host.
 
-plotly and k3d outputs become `<div class="hands-figure">` with their data inside; `static/hands-figures.js`
-draws them from the JavaScript that ships in the two Python packages, when they come near the viewport.
-The two classes are entry points of myst-nb.
+plotly and k3d outputs become a `HandsFigure` in the document; on a page it is a division with the figure's
+data and its picture. `static/hands-figures.js` draws it when it comes near the viewport; the picture stands
+before that, where no script runs, and on paper. The two classes at the end are entry points of myst-nb.
 """
 
+import hashlib
 import html
 import json
 from pathlib import Path
 from typing import Any
 
-import k3d
-import plotly
 from docutils import nodes
+from sphinx.util.osutil import relative_uri
+
+from hands_lib.pages.libraries import K3D_FILE, plotly_file
 
 PLOTLY = "application/vnd.plotly.v1+json"
 K3D = "application/vnd.hands.k3d-snapshot+json"
-LIBRARIES = {
-    "plotly.min.js": Path(plotly.__file__).parent / "package_data" / "plotly.min.js",
-    "standalone.js": Path(k3d.__file__).parent / "static" / "standalone.js",  # k3d looks for this name
-}
+PICTURES = "pictures"  # below _static
+
+
+class HandsFigure(nodes.General, nodes.Element):
+    """A figure that a script draws: `kind`, its data `body` (JSON), `alt` and its `height` in pixels."""
+
+    @property
+    def key(self) -> str:
+        """Names the figure's picture: the digest of all that it shows."""
+        return hashlib.sha256(f"{self['kind']} {self['body']}".encode()).hexdigest()[:24]
+
+    @property
+    def library(self) -> str:
+        """The script that draws it, a file of _static."""
+        return K3D_FILE if self["kind"] == "k3d" else plotly_file(self["traces"])
+
+    def division(self, picture: str = "") -> str:
+        """The figure as HTML; `picture` stands for it until it is drawn."""
+        alt = html.escape(self["alt"], quote=True)
+        body = self["body"].replace("<", "\\u003c")
+        return (
+            f'<div class="hands-figure" data-kind="{self["kind"]}" data-library="{self.library}" '
+            f'role="group" aria-label="{alt}" style="--hands-height:{self["height"]}px">{picture}'
+            f'<script type="application/json">{body}</script></div>'
+        )
+
+
+def write_figure(writer: Any, node: HandsFigure) -> None:
+    """The visitor of Sphinx's HTML writer. Without a picture the words stand in its place."""
+    alt = html.escape(node["alt"], quote=True)
+    name = f"{PICTURES}/{node.key}.png"
+    if Path(writer.builder.outdir, "_static", name).is_file():
+        page = writer.builder.get_target_uri(writer.builder.current_docname)
+        source = relative_uri(page, f"_static/{name}")
+        picture = f'<img class="hands-still" src="{source}" alt="{alt}" loading="lazy">'
+    else:
+        picture = f'<p class="hands-still">{alt}</p>'
+    writer.body.append(node.division(picture))
+    raise nodes.SkipNode
+
+
+def skip_figure(writer: Any, node: HandsFigure) -> None:
+    """The visitor of every other writer."""
+    raise nodes.SkipNode
+
+
+def figures_of(env: Any) -> list[HandsFigure]:
+    """All figures of a book that Sphinx has read."""
+    return [node for name in sorted(env.found_docs) for node in env.get_doctree(name).findall(HandsFigure)]
 
 
 class _Figure:
-    """A `myst_nb.mime_renderers` plugin: one output as a division that JavaScript fills."""
+    """A `myst_nb.mime_renderers` plugin: one output as a `HandsFigure`."""
 
     kind = mime = ""
 
@@ -32,16 +79,15 @@ class _Figure:
         if inline or data.mime_type != cls.mime:
             return None
         content = data.content
-        height = content.get("layout", content).get("height") or 450
         image = data.cell_metadata.get("mystnb", {}).get("image", {})
-        alt = html.escape(image.get("alt") or content.get("alt") or "Interactive figure", quote=True)
-        body = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
-        text = (
-            f'<div class="hands-figure" data-kind="{cls.kind}" role="figure" aria-label="{alt}" '
-            f'style="height:{int(height)}px"><script type="application/json">{body}</script>'
-            f"<noscript>{alt} (this figure needs JavaScript)</noscript></div>"
+        node = HandsFigure(
+            kind=cls.kind,
+            body=json.dumps(content, separators=(",", ":")),
+            alt=image.get("alt") or content.get("alt") or "Interactive figure",
+            height=int(content.get("layout", content).get("height") or 450),
+            traces=sorted({trace.get("type", "scatter") for trace in content.get("data", [])}),
         )
-        return [nodes.raw(text=text, format="html", classes=["output", "hands-output"])]
+        return [nodes.container("", node, classes=["output", "hands-output"])]
 
 
 class PlotlyFigure(_Figure):

@@ -8,8 +8,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hands_lib.pages.figure_outputs import LIBRARIES
+from sphinx.util import logging
+
+from hands_lib.pages.figure_outputs import PICTURES, HandsFigure, figures_of
+from hands_lib.pages.libraries import PARTS, WHOLE, fetch_parts, libraries_of
+from hands_lib.pages.pictures import make_pictures
 from hands_lib.reproduce.project import replacing
+
+OF_FIGURES = "hands-figures.css", "hands-figures.js", "hands-stage.js"
+logger = logging.getLogger(__name__)
 
 # tex-chtml.js and what it can load: TeX packages, fonts, its menu, reading aloud
 MATHJAX = ("tex-chtml.js", "input/tex/extensions", "output/chtml/fonts", "ui", "a11y", "sre")
@@ -41,12 +48,47 @@ def mathjax_folder() -> Path:
     raise FileNotFoundError("tex-chtml.js is not in sphinx-mathjax-offline: reinstall it from the lock")
 
 
+def find_libraries(app: Any) -> None:
+    """Before anything is read: which scripts can draw figures (Sphinx event `builder-inited`)."""
+    for text in fetch_parts(_kept(app, "libraries")):
+        logger.info(text)
+
+
+def picture_figures(app: Any, env: Any) -> None:
+    """When all pages are read: a picture of every figure (Sphinx event `env-updated`)."""
+    if app.builder.format != "html":
+        return
+    own = [path for path in own_files() if path.name in OF_FIGURES]
+    figures = figures_of(env)
+    needed = libraries_of((figure.library for figure in figures), _kept(app, "libraries"))
+    target = Path(app.outdir, "_static", PICTURES)
+    for text in make_pictures(figures, own, needed, _kept(app, PICTURES), target):
+        logger.info(text)
+
+
+def scripts_of_figures(app: Any, pagename: str, templatename: str, context: dict, doctree: Any) -> None:
+    """A page with a figure loads the scripts that draw it (Sphinx event `html-page-context`)."""
+    if doctree is not None and next(doctree.findall(HandsFigure), None) is not None:
+        for name in OF_FIGURES:
+            if name.endswith(".js"):
+                app.add_js_file(name, loading_method="defer")
+
+
+def _kept(app: Any, name: str) -> Path:
+    """A folder beside the site, for what later builds use again."""
+    return Path(app.outdir).parent / name
+
+
 def copy_libraries(app: Any, exception: Exception | None) -> None:
+    """When all pages are written: scripts, styles, the libraries that some figure needs, MathJax."""
     if exception is not None or app.builder.format != "html":
         return
     static = Path(app.outdir, "_static")
-    for name, source in LIBRARIES.items():
+    libraries = {figure.library for figure in figures_of(app.env)}
+    for name, source in libraries_of(libraries, _kept(app, "libraries")).items():
         copy_whole(source, static / name)
+    for name in {*WHOLE, *PARTS} - libraries:  # of an earlier build
+        (static / name).unlink(missing_ok=True)
     for source in own_files():
         copy_whole(source, static / source.name)
     folder = mathjax_folder()

@@ -56,7 +56,7 @@ from hands_lib.reproduce.versions import modules_reached, read_versions
 PACKAGE = Path(__file__).resolve().parents[1]  # the hands_lib that chapters import
 WORKERS = 2
 CELL_TIMEOUT = 1200  # seconds; for the book's own build, so that a hanging cell is an error
-WIDGET = "application/vnd.jupyter.widget-view+json"  # here, a progress bar
+WIDGET = "application/vnd.jupyter.widget-view+json"
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -352,6 +352,11 @@ def run_chapter(
 # --- the book ------------------------------------------------------------------------------------------
 
 
+def _is_progress(output: Any) -> bool:
+    """Whether an output is a bar; a k3d figure has a widget too, besides its own data."""
+    return WIDGET in output.get("data", {}) and set(output["data"]) <= {WIDGET, "text/plain", "text/html"}
+
+
 def publish(outcome: Outcome, root: Path) -> None:
     """Hand the outputs to Jupyter Book: to its cache, under the source's own cells, which is what it hashes,
     and as the clean notebook that the page offers for download."""
@@ -370,7 +375,7 @@ def publish(outcome: Outcome, root: Path) -> None:
     )
     for cell, done in zip(cells, ran, strict=True):
         # a bar that came on a slow machine is over, and would be a second output of a figure's cell
-        cell.outputs = [output for output in done.outputs if WIDGET not in output.get("data", {})]
+        cell.outputs = [output for output in done.outputs if not _is_progress(output)]
         cell.execution_count = done.execution_count
     get_cache(root / "_build" / ".jupyter_cache").cache_notebook_bundle(
         CacheBundleIn(notebook, str(outcome.chapter.path), data={"execution_seconds": outcome.seconds}),

@@ -1,0 +1,132 @@
+"""A picture of every interactive figure, for paper and for pages without scripts.
+
+The system's Chromium draws each figure as the page would, in light colours, and takes its picture. A picture
+is named by what it shows and by the scripts that drew it, and kept in the build folder: only what is new is
+drawn. Without a Chromium there are no pictures, and the pages print what the figure shows in words.
+"""
+
+import hashlib
+import io
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from string import Template
+
+from PIL import Image
+
+from hands_lib.pages.figure_outputs import HandsFigure
+from hands_lib.reproduce.project import replacing
+
+WIDTH, SHARPNESS = 760, 2  # pixels of the page, and of the picture for each of them
+PATIENCE = 60_000  # milliseconds for one figure
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = (
+    "--no-sandbox",  # the build may run as root, in a container
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-gl=angle",  # software rendering: the figures are WebGL
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--allow-file-access-from-files",
+)
+PAGE = Path(__file__).with_name("picture.html")
+INSERT = """async (text) => {
+  const main = document.querySelector('main');
+  main.innerHTML = text;
+  await window.showHandsFigure(main.firstElementChild);
+  await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+  return main.firstElementChild.dataset.drawn;
+}"""
+
+
+def find_browser() -> str | None:
+    """The system's Chromium, if it has one."""
+    return next((path for path in map(shutil.which, BROWSERS) if path), None)
+
+
+def picture_name(figure: HandsFigure, drawing: str) -> str:
+    """File of the figure's picture among those kept; `drawing` is the digest of what draws it."""
+    return f"{figure.key}-{drawing}.png"
+
+
+def make_pictures(
+    figures: Iterable[HandsFigure],
+    own: Iterable[Path],
+    libraries: Mapping[str, Path],
+    kept: Path,
+    target: Path,
+) -> list[str]:
+    """Put a picture of each figure into `target`, drawn anew where `kept` has none.
+
+    Args:
+        figures: all figures of the book.
+        own: the book's scripts and styles that draw them.
+        libraries: name -> file of the scripts that these load.
+        kept: pictures of earlier builds; those of no figure any more are removed.
+        target: a folder of the site.
+
+    Returns:
+        What the reader of the build should know: how many were drawn in how many seconds, which failed, or
+        that no browser was found.
+    """
+    own = sorted(own)
+    drawing = hashlib.sha256(b"".join(path.read_bytes() for path in own)).hexdigest()[:12]
+    wanted = {picture_name(figure, drawing): figure for figure in figures}
+    kept.mkdir(parents=True, exist_ok=True)
+    missing = {name: figure for name, figure in wanted.items() if not (kept / name).is_file()}
+    said = _draw(missing, own, libraries, kept) if missing else []
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for path in kept.glob("*.png"):
+        if path.name not in wanted:
+            path.unlink()
+        else:
+            shutil.copyfile(path, target / f"{wanted[path.name].key}.png")
+    return said
+
+
+def _draw(
+    missing: Mapping[str, HandsFigure], own: list[Path], libraries: Mapping[str, Path], kept: Path
+) -> list[str]:
+    browser = find_browser()
+    if browser is None:
+        return [f"no Chromium on this machine: {len(missing)} figures have no picture for paper"]
+    from playwright.sync_api import sync_playwright  # costs half a second, and only here
+
+    start, failed = time.perf_counter(), []
+    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
+        folder = Path(name)
+        for file, source in {**libraries, **{path.name: path for path in own}}.items():
+            shutil.copyfile(source, folder / file)
+        styles = "".join(f'<link rel="stylesheet" href="{p.name}">' for p in own if p.suffix == ".css")
+        scripts = "".join(f'<script src="{p.name}"></script>' for p in own if p.suffix == ".js")
+        page_file = folder / "page.html"
+        text = Template(PAGE.read_text(encoding="utf-8"))
+        page_file.write_text(text.substitute(width=WIDTH, styles=styles, scripts=scripts), encoding="utf-8")
+        chromium = playwright.chromium.launch(executable_path=browser, args=list(FLAGS))
+        page = chromium.new_page(viewport={"width": WIDTH, "height": 900}, device_scale_factor=SHARPNESS)
+        page.set_default_timeout(PATIENCE)
+        for picture, figure in missing.items():
+            page.goto(page_file.as_uri())
+            if page.evaluate(INSERT, figure.division()) == "true":
+                _save(page.locator(".hands-figure").screenshot(animations="disabled"), kept / picture)
+            else:
+                failed.append(f"no picture of a figure could be drawn: {figure['alt'][:120]}")
+        chromium.close()
+    return [
+        *failed,
+        f"{len(missing) - len(failed)} pictures of figures in {time.perf_counter() - start:.0f} s",
+    ]
+
+
+def _save(screenshot: bytes, target: Path) -> None:
+    """As a PNG of 256 colours: a third of the bytes."""
+    picture = (
+        Image.open(io.BytesIO(screenshot)).convert("RGB").quantize(256, dither=Image.Dither.FLOYDSTEINBERG)
+    )
+    with replacing(target) as temporary:
+        picture.save(temporary, format="PNG", optimize=True)
