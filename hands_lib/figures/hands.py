@@ -54,7 +54,6 @@ def mesh_trace(
         x=x, y=y, z=z, i=i, j=j, k=k, color=colour, opacity=opacity, name=name, showlegend=True,
         flatshading=False, hoverinfo="name",
         lighting={"ambient": 0.55, "diffuse": 0.7, "specular": 0.15, "roughness": 0.7, "fresnel": 0.1},
-        lightposition={"x": -500, "y": 800, "z": 1500},
     )  # fmt: skip
 
 
@@ -76,10 +75,12 @@ def wireframe_trace(
 def points_trace(
     points: Float[Tensor, "point 3"], name: str, colour: str = INK, size: float = 3
 ) -> go.Scatter3d:
-    """A point cloud; metres, drawn in millimetres."""
+    """A point cloud; metres, drawn in millimetres. Black points get a white rim, for dark pages."""
+    rim = {"color": "white", "width": 1} if colour == INK else {}
     x, y, z = (1000 * points.detach().cpu()).numpy().astype("float32").T
     return go.Scatter3d(
-        x=x, y=y, z=z, mode="markers", marker={"size": size, "color": colour}, name=name, showlegend=True,
+        x=x, y=y, z=z, mode="markers", marker={"size": size, "color": colour, "line": rim}, name=name,
+        showlegend=True,
         hovertemplate="%{x:.1f}, %{y:.1f}, %{z:.1f} mm<extra></extra>",
     )  # fmt: skip
 
@@ -98,6 +99,7 @@ CAMERA_VIEWS = {  # cameras look along +z with y down: the viewer stands behind 
     "from above": {"eye": {"x": 0.0, "y": -2.1, "z": 0.0}, "up": {"x": 0, "y": 0, "z": 1}},
     "from behind": {"eye": {"x": 0.0, "y": 0.0, "z": 2.1}, "up": _Y_DOWN},
 }
+LAMP = {"x": -2500, "y": 4000, "z": -20}  # above the viewer's left shoulder, in plotly's picture coordinates
 FLAT = {"type": "orthographic"}  # a millimetre is as long in front as behind, so that a scale bar is true
 
 
@@ -136,6 +138,9 @@ def hand_figure(
         f"{axis}axis": {"title": {"text": f"{axis} (mm)"}, "range": [low[n] - 5, high[n] + 5]}
         for n, axis in enumerate("xyz")
     }
+    for trace in drawn:
+        if "lightposition" in trace:
+            trace.lightposition = LAMP
     first = list(frames[start][1]) if frames else []
     figure = go.Figure(
         data=[*first, *traces],
@@ -184,7 +189,7 @@ def level_figure(
     alt: str,
     levels: Sequence[tuple[str, float]],
     level_label: str,
-    start: int = 0,
+    start: float,
     mesh: Mesh | None = None,
     view: str = "back of the hand",
     height: int = 560,
@@ -197,25 +202,27 @@ def level_figure(
         upper: last point of the grid, in metres.
         title: of the figure.
         alt: what it shows, in a sentence.
-        levels: (words, value) of every step of the control.
+        levels: (words, value) of every step of the control; those that the field has nowhere are left out.
         level_label: what the control chooses.
-        start: the level that is shown first.
+        start: the level that is shown first, or the nearest to it that the field has.
         mesh: a surface to draw as a wire frame, in metres.
         view: as in `hand_figure`.
         height: in pixels.
 
     Raises:
-        ValueError: the field does not cross one of the levels anywhere.
+        ValueError: the field has none of the levels anywhere.
     """
-    empty = [words for words, value in levels if not values.min() < value < values.max()]
-    if empty:
+    lowest, highest = float(values.min()), float(values.max())
+    steps = [{"label": words, "value": value} for words, value in levels if lowest < value < highest]
+    if not steps:
         raise ValueError(
-            f"the field has no level {', '.join(empty)}: it lies in {values.min():.3g} to {values.max():.3g}"
+            f"the field has none of these levels: it lies between {lowest:.3g} and {highest:.3g}"
         )
+    active = min(range(len(steps)), key=lambda n: abs(steps[n]["value"] - start))
     low, high = (1000 * np.asarray(corner, dtype=np.float32) for corner in (lower, upper))
     plot = k3d.plot(height=height, grid_visible=False, menu_visibility=False, camera_auto_fit=False)
     surface = k3d.marching_cubes(
-        values.astype(np.float32), level=levels[start][1], color=int(SKIN[1:], 16), opacity=0.6,
+        values.astype(np.float32), level=steps[active]["value"], color=int(SKIN[1:], 16), opacity=0.6,
         flat_shading=False, name=level_label, compression_level=9,
         bounds=np.stack([low, high], axis=1).flatten(),
     )  # fmt: skip
@@ -227,12 +234,6 @@ def level_figure(
             vertices, faces, wireframe=True, color=MIDDLE_GREY, name="surface", compression_level=9
         )
     views = CAMERA_VIEWS if view in CAMERA_VIEWS else HAND_VIEWS
-    steps = [{"label": words, "value": float(value)} for words, value in levels]
-    control = {
-        "label": level_label,
-        "object": surface.id,
-        "attribute": "level",
-        "steps": steps,
-        "active": start,
-    }
+    control = {"label": level_label, "object": level_label, "attribute": "level", "steps": steps}
+    control["active"] = active
     show_k3d(plot, alt, title=title, meta={"unit": "mm", "view": view, "views": views, "levels": [control]})

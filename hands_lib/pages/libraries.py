@@ -1,8 +1,8 @@
 """The scripts that draw figures: k3d and plotly from their Python packages, and two parts of plotly.
 
 All of plotly has 4.8 MB; a page of curves or of surfaces needs a third of it. The parts are npm packages of
-the same release. `npm`, where it is installed, fetches them once into the build folder, and a file counts only
-with the digest given here; without them every page loads the whole library, which draws the same.
+the same release. `npm`, where it is installed, fetches them once into the build folder, and a file counts
+only with the digest given here; without them every page loads the whole library, which draws the same.
 """
 
 import hashlib

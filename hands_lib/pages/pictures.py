@@ -20,7 +20,8 @@ from hands_lib.pages.figure_outputs import HandsFigure
 from hands_lib.reproduce.project import replacing
 
 WIDTH, SHARPNESS = 760, 2  # pixels of the page, and of the picture for each of them
-PATIENCE = 60_000  # milliseconds for one figure
+PATIENCE = 120_000  # milliseconds for one figure
+AT_ONCE = 8  # figures drawn by one page: a browser keeps 16 contexts of WebGL alive
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
     "--no-sandbox",  # the build may run as root, in a container
@@ -110,8 +111,9 @@ def _draw(
         chromium = playwright.chromium.launch(executable_path=browser, args=list(FLAGS))
         page = chromium.new_page(viewport={"width": WIDTH, "height": 900}, device_scale_factor=SHARPNESS)
         page.set_default_timeout(PATIENCE)
-        for picture, figure in missing.items():
-            page.goto(page_file.as_uri())
+        for number, (picture, figure) in enumerate(missing.items()):
+            if number % AT_ONCE == 0:
+                page.goto(page_file.as_uri())
             if page.evaluate(INSERT, figure.division()) == "true":
                 _save(page.locator(".hands-figure").screenshot(animations="disabled"), kept / picture)
             else:

@@ -37,11 +37,11 @@
 
   // --- colours ---
   const css = (name, other) => getComputedStyle(document.documentElement).getPropertyValue(name).trim() || other;
-  const ink = () => css('--pst-color-text-base', '#222832');
+  const textColour = () => css('--pst-color-text-base', '#222832');
   const CLEAR = 'rgba(0,0,0,0)';
 
   function themed(template) {
-    const text = ink(), line = css('--pst-color-border', '#c9c9c9');
+    const text = textColour(), line = css('--pst-color-border', '#c9c9c9');
     const own = (template && template.layout) || {}, scene = own.scene || {};
     const axis = (name) => ({ ...own[name], gridcolor: line, zerolinecolor: line, linecolor: line });
     const axis3 = (name) => ({ ...scene[name], backgroundcolor: CLEAR, gridcolor: line, zerolinecolor: line, linecolor: line, color: text });
@@ -50,17 +50,8 @@
       xaxis: axis('xaxis'), yaxis: axis('yaxis'),
       scene: { ...scene, bgcolor: CLEAR, xaxis: axis3('xaxis'), yaxis: axis3('yaxis'), zaxis: axis3('zaxis') },
       annotationdefaults: { ...own.annotationdefaults, arrowcolor: text },
-    } };
-  }
-
-  // Black marks are ink: they have the colour of the text. Of a trace, a copy.
-  function inked(value) {
-    if (value === '#000000' || value === 'black') return ink();
-    if (Array.isArray(value)) return value.length < 500 ? value.map(inked) : value;
-    if (value && Object.getPrototypeOf(value) === Object.prototype) {
-      return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, inked(v)]));
-    }
-    return value;
+      shapedefaults: { ...own.shapedefaults, line: { color: text } },
+    }, data: { ...(template || {}).data, bar: [{ error_x: { color: text }, error_y: { color: text } }] } };
   }
 
   // --- numbers as plotly stores them ---
@@ -287,7 +278,7 @@
       const layout = layoutOf(figure);
       const columns = new Set(Object.entries(given).filter(([k]) => /^xaxis\d*$/.test(k)).map(([, axis]) => (axis.domain || [0])[0])).size;
       if (columns > 1) plot.style.minWidth = `${230 * columns}px`;
-      await Plotly.newPlot(plot, inked(figure.data), layout, config);
+      await Plotly.newPlot(plot, figure.data, layout, config);
       const shaped = () => { // pictures keep their shape, without bands above and below them
         const { xaxis: x, yaxis: y, _size: room } = plot._fullLayout;
         if (solid || !figure.data.every((trace) => trace.type === 'image') || columns > 1 || !room) return;
@@ -296,7 +287,7 @@
         parts.canvas.style.setProperty('--hands-height', `${wanted}px`);
       };
       shaped();
-      if (figure.frames) await Plotly.addFrames(plot, inked(figure.frames));
+      if (figure.frames) await Plotly.addFrames(plot, figure.frames);
 
       let stage = null;
       if (solid) {
@@ -339,17 +330,7 @@
       for (const control of controls) parts.controls.append(...controlElement(control, run));
       refresh();
       new ResizeObserver(() => { Plotly.Plots.resize(plot).then(() => { shaped(); if (stage) stage.fit(); }); }).observe(plot);
-      redraw.add(async () => {
-        const data = inked(figure.data).map((trace, i) => ({ ...trace, visible: plot.data[i].visible }));
-        await Plotly.react(plot, data, { ...plot.layout, template: themed(given.template) }, config);
-        if (figure.frames) {
-          await Plotly.deleteFrames(plot, null);
-          await Plotly.addFrames(plot, inked(figure.frames));
-        }
-        for (const control of controls) if (control.steps[control.active].method === 'animate') await run(control.steps[control.active]);
-        if (stage) stage.paint();
-        refresh();
-      });
+      redraw.add(() => Plotly.relayout(plot, { template: themed(given.template) }).then(() => { if (stage) stage.paint(); }));
     },
 
     async k3d(element, figure) {
@@ -378,7 +359,7 @@
       element.stage = stage;
       parts.controls.append(...stageControls(stage));
       for (const level of meta.levels || []) {
-        const object = Object.values(world.ObjectsListJson).find((one) => one.name === level.label);
+        const object = Object.values(world.ObjectsListJson).find((one) => one.name === level.object);
         const run = async ({ value }) => { object[level.attribute] = value; await instance.reload(object, { [level.attribute]: value }); };
         parts.controls.append(...controlElement({ ...level, kind: 'range' }, run));
       }
