@@ -42,6 +42,7 @@ from hands_lib.reproduce.chapters import (
 )
 from hands_lib.reproduce.collecting import collect
 from hands_lib.reproduce.jobs import ASKED, SMOKE, Asked
+from hands_lib.reproduce.output_checks import output_faults
 from hands_lib.reproduce.project import (
     ProjectError,
     own_prefix,
@@ -456,8 +457,9 @@ def build_book(root: Path, only: Sequence[Chapter] | None = None) -> Path:
     build makes all of it anew.
 
     Raises:
-        ProjectError: a cell failed, a chapter that is not built anew was not executed as it stands, or
-            Jupyter Book found something wrong. The last good site stays when a cell fails.
+        ProjectError: a cell failed, a chapter that is not built anew was not executed as it stands, Jupyter
+            Book found something wrong, or an output is one that `output_checks` does not let pass. The last
+            good site stays when a cell fails.
     """
     with _one_at_a_time(root):
         for text in collect(root):
@@ -484,9 +486,20 @@ def build_book(root: Path, only: Sequence[Chapter] | None = None) -> Path:
         missing = [str(path.relative_to(html)) for path in [page, *pages] if not path.is_file()]
         if missing:
             raise ProjectError(f"Jupyter Book left out {', '.join(missing)}: see _build/build.log")
+        if faults := _faults(outcomes, root):
+            raise ProjectError("the pages are made, to be looked at, but no book yet:\n" + "\n".join(faults))
         if only is None:
             write_atomically(stamp, json.dumps({"key": key, "files": _sizes(html)}))
         return page
+
+
+def _faults(outcomes: Sequence[Outcome], root: Path) -> list[str]:
+    """What the chapters show and should not, each with the chapter's file."""
+    return [
+        f"{outcome.chapter.path.relative_to(root)}: {fault}"
+        for outcome in outcomes
+        for fault in output_faults(nbformat.read(outcome.notebook, 4))
+    ]
 
 
 def _executed_before(root: Path, but: Sequence[Chapter]) -> list[Outcome]:
