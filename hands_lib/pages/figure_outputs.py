@@ -18,7 +18,7 @@ from hands_lib.pages.libraries import K3D_FILE, plotly_file
 
 PLOTLY = "application/vnd.plotly.v1+json"
 K3D = "application/vnd.hands.k3d-snapshot+json"
-PICTURES = "pictures"  # below _static
+PICTURES, LIBRARIES = "pictures", "libraries"  # folders that a later build uses again
 
 
 class HandsFigure(nodes.General, nodes.Element):
@@ -29,17 +29,16 @@ class HandsFigure(nodes.General, nodes.Element):
         """Names the figure's picture: the digest of all that it shows."""
         return hashlib.sha256(f"{self['kind']} {self['body']}".encode()).hexdigest()[:24]
 
-    @property
-    def library(self) -> str:
-        """The script that draws it, a file of _static."""
-        return K3D_FILE if self["kind"] == "k3d" else plotly_file(self["traces"])
+    def library(self, folder: Path) -> str:
+        """The script that draws it, a file of _static; `folder` holds the parts of plotly."""
+        return K3D_FILE if self["kind"] == "k3d" else plotly_file(self["traces"], folder)
 
-    def division(self, picture: str = "") -> str:
-        """The figure as HTML; `picture` stands for it until it is drawn."""
+    def division(self, library: str, picture: str = "") -> str:
+        """The figure as HTML; `library` draws it, and `picture` stands for it until then."""
         alt = html.escape(self["alt"], quote=True)
         body = self["body"].replace("<", "\\u003c")
         return (
-            f'<div class="hands-figure" data-kind="{self["kind"]}" data-library="{self.library}" '
+            f'<div class="hands-figure" data-kind="{self["kind"]}" data-library="{library}" '
             f'role="group" aria-label="{alt}" style="--hands-height:{self["height"]}px">{picture}'
             f'<script type="application/json">{body}</script></div>'
         )
@@ -55,13 +54,19 @@ def write_figure(writer: Any, node: HandsFigure) -> None:
         picture = f'<img class="hands-still" src="{source}" alt="{alt}" loading="lazy">'
     else:
         picture = f'<p class="hands-still">{alt}</p>'
-    writer.body.append(node.division(picture))
+    library = node.library(kept(writer.builder, LIBRARIES))
+    writer.body.append(node.division(library, picture))
     raise nodes.SkipNode
 
 
 def skip_figure(writer: Any, node: HandsFigure) -> None:
     """The visitor of every other writer."""
     raise nodes.SkipNode
+
+
+def kept(builder: Any, name: str) -> Path:
+    """A folder beside the site, for what later builds use again."""
+    return Path(builder.outdir).parent / name
 
 
 def figures_of(env: Any) -> list[HandsFigure]:

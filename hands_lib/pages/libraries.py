@@ -51,29 +51,26 @@ PARTS = {
         frozenset({"bar", "box", "contour", "heatmap", "histogram", "image", "pie", "scatter", "violin"}),
     ),
 }
-_at_hand: set[str] = set()  # parts that this build found
 
 
-def plotly_file(traces: Collection[str]) -> str:
-    """The smallest script at hand that draws traces of all these types."""
-    fitting = (name for name in PARTS if name in _at_hand and PARTS[name].traces.issuperset(traces))
-    return next(fitting, PLOTLY_FILE)
+def plotly_file(traces: Collection[str], folder: Path) -> str:
+    """The smallest script at hand that draws traces of all these types; `folder` holds the parts."""
+    fitting = (name for name, part in PARTS.items() if part.traces.issuperset(traces))
+    return next((name for name in fitting if (folder / name).is_file()), PLOTLY_FILE)
 
 
 def fetch_parts(folder: Path) -> list[str]:
-    """Look for the parts of plotly in `folder`, and fetch those that are missing.
+    """See to it that `folder` holds the parts of plotly as they were checked, and nothing else by their name.
 
     Returns:
         What the reader of the build should know: why a part is missing. Empty where all are at hand.
     """
-    _at_hand.clear()
     said = []
     for name, part in PARTS.items():
         target = folder / name
         if not _is(target, part):
+            target.unlink(missing_ok=True)
             said += _fetch(name, part, target)
-        if _is(target, part):
-            _at_hand.add(name)
     return said
 
 

@@ -17,6 +17,7 @@ from string import Template
 from PIL import Image
 
 from hands_lib.pages.figure_outputs import HandsFigure
+from hands_lib.pages.libraries import libraries_of
 from hands_lib.reproduce.project import replacing
 
 WIDTH, SHARPNESS = 760, 2  # pixels of the page, and of the picture for each of them
@@ -35,10 +36,11 @@ FLAGS = (
     "--allow-file-access-from-files",
 )
 PAGE = Path(__file__).with_name("picture.html")
-INSERT = """async (text) => {
+INSERT = """async ([text, patience]) => {
   const main = document.querySelector('main');
   main.innerHTML = text;
-  await window.showHandsFigure(main.firstElementChild);
+  const late = new Promise((over) => setTimeout(over, patience));
+  await Promise.race([window.showHandsFigure(main.firstElementChild), late]);
   await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
   return main.firstElementChild.dataset.drawn;
 }"""
@@ -57,7 +59,7 @@ def picture_name(figure: HandsFigure, drawing: str) -> str:
 def make_pictures(
     figures: Iterable[HandsFigure],
     own: Iterable[Path],
-    libraries: Mapping[str, Path],
+    parts: Path,
     kept: Path,
     target: Path,
 ) -> list[str]:
@@ -66,7 +68,7 @@ def make_pictures(
     Args:
         figures: all figures of the book.
         own: the book's scripts and styles that draw them.
-        libraries: name -> file of the scripts that these load.
+        parts: folder of the parts of plotly.
         kept: pictures of earlier builds; those of no figure any more are removed.
         target: a folder of the site.
 
@@ -79,7 +81,7 @@ def make_pictures(
     wanted = {picture_name(figure, drawing): figure for figure in figures}
     kept.mkdir(parents=True, exist_ok=True)
     missing = {name: figure for name, figure in wanted.items() if not (kept / name).is_file()}
-    said = _draw(missing, own, libraries, kept) if missing else []
+    said = _draw(missing, own, parts, kept) if missing else []
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     for path in kept.glob("*.png"):
@@ -90,9 +92,7 @@ def make_pictures(
     return said
 
 
-def _draw(
-    missing: Mapping[str, HandsFigure], own: list[Path], libraries: Mapping[str, Path], kept: Path
-) -> list[str]:
+def _draw(missing: Mapping[str, HandsFigure], own: list[Path], parts: Path, kept: Path) -> list[str]:
     browser = find_browser()
     if browser is None:
         return [f"no Chromium on this machine: {len(missing)} figures have no picture for paper"]
@@ -101,8 +101,10 @@ def _draw(
     start, failed = time.perf_counter(), []
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         folder = Path(name)
-        for file, source in {**libraries, **{path.name: path for path in own}}.items():
-            shutil.copyfile(source, folder / file)
+        for path in own:
+            shutil.copyfile(path, folder / path.name)
+        for file, path in libraries_of((figure.library(parts) for figure in missing.values()), parts).items():
+            shutil.copyfile(path, folder / file)
         styles = "".join(f'<link rel="stylesheet" href="{p.name}">' for p in own if p.suffix == ".css")
         scripts = "".join(f'<script src="{p.name}"></script>' for p in own if p.suffix == ".js")
         page_file = folder / "page.html"
@@ -114,7 +116,7 @@ def _draw(
         for number, (picture, figure) in enumerate(missing.items()):
             if number % AT_ONCE == 0:
                 page.goto(page_file.as_uri())
-            if page.evaluate(INSERT, figure.division()) == "true":
+            if page.evaluate(INSERT, [figure.division(figure.library(parts)), PATIENCE]) == "true":
                 _save(page.locator(".hands-figure").screenshot(animations="disabled"), kept / picture)
             else:
                 failed.append(f"no picture of a figure could be drawn: {figure['alt'][:120]}")

@@ -10,7 +10,7 @@ from typing import Any
 
 from sphinx.util import logging
 
-from hands_lib.pages.figure_outputs import PICTURES, HandsFigure, figures_of
+from hands_lib.pages.figure_outputs import LIBRARIES, PICTURES, HandsFigure, figures_of, kept
 from hands_lib.pages.libraries import PARTS, WHOLE, fetch_parts, libraries_of
 from hands_lib.pages.pictures import make_pictures
 from hands_lib.reproduce.project import replacing
@@ -50,7 +50,7 @@ def mathjax_folder() -> Path:
 
 def find_libraries(app: Any) -> None:
     """Before anything is read: which scripts can draw figures (Sphinx event `builder-inited`)."""
-    for text in fetch_parts(_kept(app, "libraries")):
+    for text in fetch_parts(kept(app, LIBRARIES)):
         logger.info(text)
 
 
@@ -60,9 +60,8 @@ def picture_figures(app: Any, env: Any) -> None:
         return
     own = [path for path in own_files() if path.name in OF_FIGURES]
     figures = figures_of(env)
-    needed = libraries_of((figure.library for figure in figures), _kept(app, "libraries"))
     target = Path(app.outdir, "_static", PICTURES)
-    for text in make_pictures(figures, own, needed, _kept(app, PICTURES), target):
+    for text in make_pictures(figures, own, kept(app, LIBRARIES), kept(app, PICTURES), target):
         logger.info(text)
 
 
@@ -74,18 +73,14 @@ def scripts_of_figures(app: Any, pagename: str, templatename: str, context: dict
                 app.add_js_file(name, loading_method="defer")
 
 
-def _kept(app: Any, name: str) -> Path:
-    """A folder beside the site, for what later builds use again."""
-    return Path(app.outdir).parent / name
-
-
 def copy_libraries(app: Any, exception: Exception | None) -> None:
     """When all pages are written: scripts, styles, the libraries that some figure needs, MathJax."""
     if exception is not None or app.builder.format != "html":
         return
     static = Path(app.outdir, "_static")
-    libraries = {figure.library for figure in figures_of(app.env)}
-    for name, source in libraries_of(libraries, _kept(app, "libraries")).items():
+    folder = kept(app, LIBRARIES)
+    libraries = {figure.library(folder) for figure in figures_of(app.env)}
+    for name, source in libraries_of(libraries, folder).items():
         copy_whole(source, static / name)
     for name in {*WHOLE, *PARTS} - libraries:  # of an earlier build
         (static / name).unlink(missing_ok=True)

@@ -101,10 +101,13 @@ def test_figures_follow_a_change_of_theme(address: str, browser: Browser) -> Non
     figure = page.locator(".hands-figure[data-kind=plotly]").first
     figure.scroll_into_view_if_needed()
     page.wait_for_function("e => e.dataset.drawn", arg=figure.element_handle(), timeout=30_000)
+    figure = figure.locator(".hands-plot")
     colour = "e => e._fullLayout.font.color"
     light = figure.evaluate(colour)
     page.evaluate("document.documentElement.dataset.theme = 'dark'")
-    page.wait_for_timeout(1000)
+    page.wait_for_function(
+        "([e, old]) => e._fullLayout.font.color !== old", arg=[figure.element_handle(), light]
+    )
     dark = figure.evaluate(colour)
     expected = page.evaluate(
         "getComputedStyle(document.documentElement).getPropertyValue('--pst-color-text-base').trim()"
