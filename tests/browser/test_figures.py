@@ -310,7 +310,7 @@ PROJECTED = """e => {
     "name", [PLAYED, LEVELS, "book/foundations/real_captures.html", "book/intersections/loss.html"]
 )
 def test_camera_is_fitted(name: str, size: tuple[int, int], address: str, browser: Browser) -> None:
-    """All that is drawn lies in the canvas and fills most of one side, in every view; turned too it lies in."""
+    """All that is drawn lies in the canvas and fills most of one side, in every view and turned."""
     with opened(browser, f"{address}/{name}", viewport={"width": size[0], "height": size[1]}) as page:
         draw_all(page)
         found = page.locator(".hands-figure:has(.hands-solid)")
@@ -331,7 +331,7 @@ def test_scale_bar_is_true(address: str, browser: Browser) -> None:
       const scene = e.querySelector('.hands-plot')._fullLayout.scene, gl = scene._scene.glplot;
       gl.redraw();
       const { view, projection, model } = gl.cameraParams, scaled = scene._scene.dataScale;
-      const times = (m, v) => [0, 1, 2, 3].map((r) => [0, 1, 2, 3].reduce((sum, c) => sum + m[4 * c + r] * v[c], 0));
+      const times = (m, v) => m.slice(0, 4).map((_, r) => v.reduce((s, x, c) => s + m[4 * c + r] * x, 0));
       const rect = scene._scene.container.getBoundingClientRect();
       const screen = (p) => {
         const data = [...p.map((v, i) => v * scaled[i]), 1];

@@ -218,6 +218,9 @@
         button('Reset the view', 'Reset', () => stage.look(stage.view)))];
   }
 
+  const FIRST = 'first view';
+  const MOUSE = 'Drag to turn. Click, then the wheel zooms. ';
+  const FINGERS = 'Two fingers turn and zoom it. Tap it, then one finger turns it too. ';
   const HINT = 'Arrow keys turn, plus and minus zoom, 0 resets, Escape leaves.';
   let count = 0;
 
@@ -233,7 +236,7 @@
         canvas.setAttribute(name, value);
       }
       parts.hint = make('p', { class: 'hands-hint', id });
-      parts.hint.append(make('span', {}, 'Drag to turn. Click, then the wheel zooms. '), make('span', {}, HINT));
+      parts.hint.append(make('span', {}, matchMedia('(pointer: coarse)').matches ? FINGERS : MOUSE), make('span', {}, HINT));
     }
     const live = make('div', { class: 'hands-live' }, parts.title, parts.legend, canvas, parts.controls, ...(parts.hint ? [parts.hint] : []));
     element.prepend(live);
@@ -277,7 +280,14 @@
       const config = { ...figure.config, displayModeBar: false, displaylogo: false, responsive: false, scrollZoom: false };
       const layout = layoutOf(figure);
       const columns = new Set(Object.entries(given).filter(([k]) => /^xaxis\d*$/.test(k)).map(([, axis]) => (axis.domain || [0])[0])).size;
-      if (columns > 1) plot.style.minWidth = `${230 * columns}px`;
+      const cells = figure.data.filter((trace) => trace.type === 'heatmap' && trace.texttemplate).map((trace) => 160 + 46 * trace.x.length);
+      const least = Math.max(columns > 1 ? 230 * columns : 0, ...cells);
+      if (least) { // on a phone it scrolls in itself, from the keyboard too
+        plot.style.minWidth = `${least}px`;
+        for (const [name, value] of Object.entries({ tabindex: 0, role: 'group', 'aria-label': element.getAttribute('aria-label') })) {
+          parts.canvas.setAttribute(name, value);
+        }
+      }
       await Plotly.newPlot(plot, figure.data, layout, config);
       const shaped = () => { // pictures keep their shape, without bands above and below them
         const { xaxis: x, yaxis: y, _size: room } = plot._fullLayout;
@@ -298,8 +308,8 @@
         const known = meta.views && meta.views[meta.view];
         const same = known && ['x', 'y', 'z'].every((k) => known.eye[k] === first.eye[k]);
         stage = new window.HandsStage(parts.canvas, {
-          unit: meta.unit, points, view: same ? meta.view : 'best',
-          views: { ...(same ? {} : { best: first }), ...meta.views },
+          unit: meta.unit, points, view: same ? meta.view : FIRST,
+          views: { ...(same ? {} : { [FIRST]: first }), ...meta.views },
           area: () => { const { scene, width, height: high } = plot._fullLayout; // what a colour bar leaves
             return { width: width * (scene.domain.x[1] - scene.domain.x[0]) - plot._fullLayout._size.l - plot._fullLayout._size.r, height: high }; },
           apply: ({ target, towards, up, scale, height: high }) => {
@@ -347,8 +357,8 @@
       const angle = 3; // degrees; so narrow that near and far are as good as alike
       instance.setCameraFOV(angle);
       const stage = new window.HandsStage(parts.canvas, {
-        unit: meta.unit, points, view: meta.view || 'best',
-        views: meta.views || { best: { eye: { x: 1, y: 1, z: 1 }, up: { x: 0, y: 0, z: 1 } } },
+        unit: meta.unit, points, view: meta.view || FIRST,
+        views: meta.views || { [FIRST]: { eye: { x: 1, y: 1, z: 1 }, up: { x: 0, y: 0, z: 1 } } },
         area: () => ({ width: parts.plot.clientWidth, height: parts.plot.clientHeight }),
         apply: ({ target, towards, up, scale, height }) => {
           const far = height / 2 / scale / Math.tan(angle * Math.PI / 360);
