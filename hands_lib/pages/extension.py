@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from hands_lib.pages.badges import add_badges
+from hands_lib.pages.citing import cite_chapter
 from hands_lib.pages.figure_outputs import HandsFigure, skip_figure, write_figure
 from hands_lib.pages.site_files import (
     OF_FIGURES,
@@ -36,6 +37,7 @@ def setup(app: Any) -> dict[str, Any]:
     app.connect("html-page-context", scripts_of_figures, priority=300)
     app.connect("html-page-context", offer_notebook, priority=400)  # before the theme builds its menu
     app.connect("html-page-context", listed_citations)
+    app.connect("html-page-context", cite_chapter)
     app.connect("html-page-context", one_of_each_script, priority=900)
     app.connect("build-finished", copy_libraries)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

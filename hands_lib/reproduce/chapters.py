@@ -100,6 +100,20 @@ def book_pages(root: Path) -> list[Path]:
     return pages
 
 
+def book_parts(root: Path) -> list[tuple[str, list[Path]]]:
+    """The pages of `_toc.yml` by part, each with its caption; the start page is a part without one."""
+    toc = _read_yaml_file(root / "_toc.yml")
+    nodes = [
+        ("", {"root": toc.get("root")}),
+        *((part.get("caption", ""), part) for part in toc.get("parts", [])),
+    ]
+    listed = {path.relative_to(root).as_posix(): path for path in book_pages(root)}
+    return [
+        (caption, [listed[file if Path(file).suffix else f"{file}.md"] for file in _toc_files(node)])
+        for caption, node in nodes
+    ]
+
+
 def _header(text: str, path: Path) -> dict[str, Any]:
     """The YAML header of a page; empty where it has none."""
     if not text.startswith("---\n"):

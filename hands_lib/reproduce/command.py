@@ -122,6 +122,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="CHAPTER",
         help="while you write: execute these alone",
     )
+    build.add_argument(
+        "--pdf", action="store_true", help="also print the whole book into _build/book.pdf, through Chromium"
+    )
     kept = commands.add_parser("cache", help="about what is kept in $HANDS_CACHE")
     kept = kept.add_subparsers(dest="action", required=True)
     kept.add_parser("list", help="every entry, its size, and when it was used last")
@@ -204,12 +207,21 @@ def _run(root: Path, args: argparse.Namespace) -> int:
     return 0
 
 
-def _build(root: Path, only: list[str] | None) -> int:
+def _build(root: Path, only: list[str] | None, pdf: bool) -> int:
     from hands_lib.reproduce.runner import build_book
 
     start = time.time()
     page = build_book(root, only and [find_chapter(name, root) for name in only])
     print(f"the book is built ({time.time() - start:.0f} s): open {page.relative_to(root)}")
+    if pdf:
+        from hands_lib.reproduce.pdf import print_book
+
+        start = time.time()
+        book = print_book(root, root / "_build" / "book.pdf")
+        print(
+            f"{book.path.relative_to(root)}: {book.sheets} pages, {book.figures} interactive figures, "
+            f"{book.megabytes:.1f} MB ({time.time() - start:.0f} s)"
+        )
     return 0
 
 
@@ -282,7 +294,7 @@ def _command(arguments: Sequence[str]) -> int:
         print(claims_page(_slug(args.slug, find_root()), find_root()))
         return 0
     if args.command == "build":
-        return _build(find_root(), args.only)
+        return _build(find_root(), args.only, args.pdf)
     if args.command == "untangle":
         return _untangle(args)
     if args.command == "cache":

@@ -96,6 +96,8 @@ class RunChooser:
         self.name, self.root = name, root
         self.log = root / "runs" / "sweeps" / f"notebook-{name}.txt".replace("/", ".")
         self.sweep: subprocess.Popen | None = None
+        # clicks come in the kernel's thread; the one that follows a sweep sets the same buttons
+        self.one_at_a_time = threading.RLock()
         as_wide = Layout(width="auto")  # the usual width cuts the words off
         self.profile = Dropdown(options=profiles, description="profile", layout=Layout(width="14em"))
         self.profile.style.description_width = "initial"
@@ -131,20 +133,29 @@ class RunChooser:
         return {} if len(chosen) == len(self.variants.children) else {"variants": chosen}
 
     def _refresh(self, *_: object) -> None:
-        """The table, and whether there is something to run."""
-        given = self._given()
-        nothing = given == {"variants": []}
-        table = plan_table(self.name, self.profile.value, {} if nothing else given, self.root)
-        missing = any(row[-2] != "recorded" for row in table.rows)
-        self.table.value = f'<div class="hands-runs">{table._repr_html_()}</div>'
-        if nothing:
-            self.table.value = '<p class="hands-said">Choose a variant.</p>'
-        self.run.disabled = self.sweep is not None or nothing or not missing
+        """The table, and whether there is something to run. A fault of the store is shown in the table's
+        place; the sweep will say more of it, so it may be tried."""
+        with self.one_at_a_time:
+            given = self._given()
+            nothing = given == {"variants": []}
+            try:
+                table = plan_table(self.name, self.profile.value, {} if nothing else given, self.root)
+                missing = any(row[-2] != "recorded" for row in table.rows)
+                shown = f'<div class="hands-runs">{table._repr_html_()}</div>'
+            except Exception as error:
+                missing, shown = True, _preformatted(f"what is recorded cannot be read: {_words(error)}")
+            self.table.value = '<p class="hands-said">Choose a variant.</p>' if nothing else shown
+            self.run.disabled = self.sweep is not None or nothing or not missing
 
     def _say(self, text: str) -> None:
-        self.said.value = f'<pre class="hands-said">{html.escape(text)}</pre>'
+        self.said.value = _preformatted(text)
 
     def _start(self, *_: object) -> None:
+        with self.one_at_a_time:
+            if self.sweep is None:  # two clicks may arrive before the button is seen to be disabled
+                self._start_sweep()
+
+    def _start_sweep(self) -> None:
         command = [sys.executable, "-m", "hands_lib.reproduce.command", "sweep", self.name]
         command += ["--profile", self.profile.value]
         for key, value in self._given().items():
@@ -165,10 +176,27 @@ class RunChooser:
         self.bar.value, self.bar.max, self.bar.bar_style = 0, 1, ""
         self.bar.layout.visibility = "visible"
         self._say("starting")
-        threading.Thread(target=self._follow, args=(self.sweep,), daemon=True).start()
+        self.follower = threading.Thread(target=self._follow, args=(self.sweep,), daemon=True)
+        self.follower.start()
 
     def _follow(self, sweep: subprocess.Popen) -> None:
-        """Show what the sweep writes until it has ended."""
+        """Show what the sweep writes until it has ended. This thread has nobody to raise an error to: it is
+        said, and in any case the buttons are free again once the sweep has ended."""
+        try:
+            self._show_until_end(sweep)
+            success = sweep.returncode == 0
+        except Exception as error:
+            self._say(f"this cannot be followed: {_words(error)}\nThe runs go on; they write to {self.log}")
+            success = sweep.wait() == 0
+        with self.one_at_a_time:
+            self.sweep = None
+            self.bar.bar_style = "success" if success else "warning"
+            for widget in (self.profile, *self.variants.children):
+                widget.disabled = False
+            self.stop.disabled = True
+            self._refresh()
+
+    def _show_until_end(self, sweep: subprocess.Popen) -> None:
         lines: list[str] = []
         ended = False
         while not ended:
@@ -180,12 +208,6 @@ class RunChooser:
             time.sleep(0 if ended else 0.3)
         if sweep.returncode < 0:  # it had not come so far as to answer
             self._say("stopped before anything was started")
-        self.bar.bar_style = "success" if sweep.returncode == 0 else "warning"
-        self.sweep = None
-        for widget in (self.profile, *self.variants.children):
-            widget.disabled = False
-        self.stop.disabled = True
-        self._refresh()
 
     def _show(self, lines: list[str], ended: bool) -> None:
         progress = [(number, found) for number, line in enumerate(lines) if (found := PROGRESS.match(line))]
@@ -201,7 +223,16 @@ class RunChooser:
         self._say("\n".join(lines))
 
     def _stop(self, *_: object) -> None:
-        if self.sweep is not None and self.sweep.poll() is None:
-            self.stop.disabled = True
-            self._say("stopping; what is done stays, and what is not goes on from its checkpoint next time")
-            self.sweep.terminate()  # an interrupt is ignored where the server itself ignores it
+        with self.one_at_a_time:
+            if self.sweep is not None and self.sweep.poll() is None:
+                self.stop.disabled = True
+                self._say("stopping; what is done stays, the rest goes on from its checkpoint next time")
+                self.sweep.terminate()  # an interrupt is ignored where the server itself ignores it
+
+
+def _preformatted(text: str) -> str:
+    return f'<pre class="hands-said">{html.escape(text)}</pre>'
+
+
+def _words(error: Exception) -> str:
+    return str(error) if isinstance(error, ProjectError) else f"{type(error).__name__}: {error}"

@@ -432,7 +432,12 @@ def execute_book(root: Path, only: Sequence[Chapter] | None = None) -> list[Outc
 def _site_key(root: Path, outcomes: list[Outcome]) -> str:
     """Hash of what the rendered pages depend on besides the executions."""
     digest = hashlib.sha256()
-    files = [*root.glob("_*.yml"), *(PACKAGE / "pages").rglob("*"), *(root / "book").rglob("*")]
+    files = [
+        *root.glob("_*.yml"),
+        root / "CITATION.cff",
+        *(PACKAGE / "pages").rglob("*"),
+        *(root / "book").rglob("*"),
+    ]
     files += (PACKAGE / "reproduce").iterdir()
     for path in sorted(path for path in files if path.is_file() and path.suffix != ".ipynb"):
         digest.update(os.fsencode(os.path.relpath(path, root)) + path.read_bytes())

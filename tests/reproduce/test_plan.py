@@ -1,5 +1,8 @@
 """What is recorded of a profile and what is missing, in a terminal and in JupyterLab."""
 
+import shutil
+import sys
+import threading
 import time
 from pathlib import Path
 
@@ -9,7 +12,7 @@ from toy import commit, write_toy_book
 from hands_lib.reproduce import Job, choose_runs, record_job
 from hands_lib.reproduce.chapters import preset_parameters
 from hands_lib.reproduce.command import main
-from hands_lib.reproduce.interactive import LIVE, plan_table
+from hands_lib.reproduce.interactive import LIVE, RunChooser, plan_table
 from hands_lib.reproduce.project import ProjectError
 
 
@@ -80,3 +83,66 @@ def test_choose_runs_is_a_list_outside_and_widgets_inside_jupyterlab(book: Path,
     assert run.disabled
     with pytest.raises(ProjectError, match="did you mean 'toy'"):
         choose_runs("toi", book)
+
+
+def run_to_its_end(chooser: RunChooser) -> None:
+    chooser.run.click()
+    chooser.follower.join(120)
+    assert not chooser.follower.is_alive()
+
+
+@pytest.mark.parametrize("sweep", ["true", "false"])
+def test_buttons_are_free_again_when_runs_end(sweep: str, book: Path, monkeypatch) -> None:
+    chooser = RunChooser("toy", book, ["cpu"])
+    monkeypatch.setattr(sys, "executable", shutil.which(sweep))
+    run_to_its_end(chooser)
+    assert (chooser.run.disabled, chooser.stop.disabled, chooser.profile.disabled) == (False, True, False)
+    assert chooser.bar.bar_style == {"true": "success", "false": "warning"}[sweep]
+
+
+def test_what_cannot_be_followed_or_read_is_said_and_the_buttons_are_free(book: Path, monkeypatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("the file has gone")
+
+    chooser = RunChooser("toy", book, ["cpu"])
+    sweep = book / "a sweep"
+    sweep.write_text("#!/bin/sh\necho '0 of 4 done, 1 running, 0 failed'\n")
+    sweep.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(sweep))
+    monkeypatch.setattr(chooser, "_show", fail)
+    run_to_its_end(chooser)
+    assert "cannot be followed: OSError: the file has gone" in chooser.said.value
+    assert (chooser.run.disabled, chooser.stop.disabled) == (False, True)
+
+    monkeypatch.undo()
+    monkeypatch.setattr("hands_lib.reproduce.interactive.plan_table", fail)
+    monkeypatch.setattr(sys, "executable", str(sweep))
+    run_to_its_end(chooser)
+    assert "cannot be read: OSError: the file has gone" in chooser.table.value
+    assert (chooser.run.disabled, chooser.stop.disabled) == (False, True)
+
+
+def test_an_earlier_look_does_not_undo_a_later_choice(book: Path, monkeypatch) -> None:
+    """The thread that follows a sweep looks at the store while a person ticks a box: the last one counts."""
+    chooser = RunChooser("toy", book, ["cpu"])
+    looking, go_on = threading.Event(), threading.Event()
+    real = plan_table
+
+    def slowly(*args: object) -> object:
+        table = real(*args)
+        if threading.current_thread() is first:
+            looking.set()
+            go_on.wait(60)
+        return table
+
+    monkeypatch.setattr("hands_lib.reproduce.interactive.plan_table", slowly)
+    first = threading.Thread(target=chooser._refresh)
+    first.start()
+    assert looking.wait(60)
+    second = threading.Thread(target=lambda: setattr(chooser.variants.children[0], "value", False))
+    second.start()
+    second.join(0.2)  # it waits for the first; without a lock it would be over, and then undone
+    go_on.set()
+    first.join(60)
+    second.join(60)
+    assert chooser.table.value.count("missing") == 1
