@@ -11,8 +11,10 @@ from hands_lib.reproduce.checkpoints import checkpoint_path, load_checkpoint, sa
 from hands_lib.reproduce.interactive import choose_runs
 from hands_lib.reproduce.jobs import Job, JobLine
 from hands_lib.reproduce.project import ProjectError, find_root
+from hands_lib.reproduce.score import score
+from hands_lib.reproduce.status import status_page
 from hands_lib.reproduce.store import find_job, read_lines, record_job
-from hands_lib.reproduce.tables import compare, results_page, status_page
+from hands_lib.reproduce.tables import compare, system_page, waiting_page
 from hands_lib.reproduce.trained import load_weights, trained
 
 __all__ = [
@@ -29,8 +31,10 @@ __all__ = [
     "load_weights",
     "read_lines",
     "record_job",
-    "results_page",
     "save_checkpoint",
+    "score",
     "status_page",
+    "system_page",
     "trained",
+    "waiting_page",
 ]

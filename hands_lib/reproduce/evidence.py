@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from hands_lib.reproduce.chapters import preset_parameters
 from hands_lib.reproduce.jobs import PROFILES, SMOKE, JobLine
 from hands_lib.reproduce.project import find_root
-from hands_lib.reproduce.published import unit_of
+from hands_lib.reproduce.published import read_published, unit_of
 from hands_lib.reproduce.store import read_lines
 from hands_lib.reproduce.versions import version_of
 
@@ -64,6 +64,10 @@ class Evidence:
 
     def unit(self, table: str, row: str, column: str) -> str:
         return unit_of(self.slug, table, row, column, self.root)
+
+    def label(self, table: str, column: str) -> str:
+        """The column's name for people."""
+        return read_published(self.slug, self.root).label(table, column)
 
 
 def group_of(line: JobLine, table: str) -> Group:

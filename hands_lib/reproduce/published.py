@@ -15,6 +15,7 @@ claim is tested on the printed cells. What a paper prints that does not agree wi
 `inconsistencies`, not a silent correction.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from difflib import get_close_matches
@@ -175,28 +176,45 @@ class Cell(_Model):
 
 class Metric(_Model):
     """What is measured under one name, or under all names that fit a pattern such as `*_mpjpe`: the unit of
-    its numbers (`"1"` for plain ones), which direction is better, if either, and a name for people."""
+    its numbers (`"1"` for plain ones), which direction is better, if either, a name for people, and in two
+    or three words why the book does not measure it, where it does not (`missing`)."""
 
     unit: str = Field(min_length=1)
     better: Direction | None = None
     label: str = ""
+    missing: str = ""
 
 
 Metrics = dict[str, Metric]
 
 
-def _metric(metrics: Metrics, name: str) -> Metric | None:
-    """The exact name goes before patterns; of these the first one counts."""
-    found = (metric for pattern, metric in metrics.items() if fnmatchcase(name, pattern))
-    return metrics.get(name) or next(found, None)
+def _metric_of(metrics: Metrics, name: str) -> tuple[str, Metric | None]:
+    """The name or pattern under which a metric stands, and the metric: the exact name goes before patterns,
+    of which the first one counts."""
+    if name in metrics:
+        return name, metrics[name]
+    found = ((pattern, metric) for pattern, metric in metrics.items() if fnmatchcase(name, pattern))
+    return next(found, (name, None))
+
+
+def _readable(name: str, pattern: str) -> str:
+    """What the stars of a pattern stand for in a name, as words; nothing where the pattern is the name."""
+    if name == pattern:
+        return ""
+    fixed = [re.escape(part) for part in pattern.split("*")]
+    parts = re.fullmatch("(.*)".join(fixed), name)
+    words = " ".join(parts.groups()) if parts else name
+    return " ".join(words.replace("_", " ").replace(",", " ").split())
 
 
 class Column(_Model):
-    """A printed column: its heading, the unit of its numbers, and which direction is better, if either."""
+    """A printed column: its heading, the unit of its numbers, and which direction is better, if either.
+    `missing` as for a metric."""
 
     label: str
     unit: str
     better: Direction | None = None
+    missing: str = ""
 
 
 class Row(_Model):
@@ -288,7 +306,9 @@ class Table(_Model):
     where: the printed table's name, which is the `where` of its cells. protocol: how the numbers were
     measured, as far as the paper says. verified: for all cells of `rows`. skip: printed columns that stand
     before the first column typed here. transposed: the paper prints metrics as rows. total: the sum of the
-    printed numbers, taken from the source text by the re-typing check.
+    printed numbers, taken from the source text by the re-typing check. groups: blocks of rows, which are
+    compared among themselves, by their heading; names: what a row is called on a page, where its key is
+    short. missing: row -> why the book does not measure it; `*` for all other rows.
     """
 
     title: str
@@ -305,6 +325,9 @@ class Table(_Model):
     checks: list[Check] = []
     metrics: Metrics = Field(default={}, description="of this table's columns, where the file's do not fit")
     order: list[str] = Field(default=[], description="measured rows as they are shown; others follow by name")
+    groups: dict[str, list[str]] = {}
+    names: dict[str, str] = {}
+    missing: dict[str, str] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -358,6 +381,18 @@ class Table(_Model):
             raise ValueError(f"given more than once: {sorted(twice)}")
         if not self.cells and not self.note:
             raise ValueError("no cell: type `rows` or `cells`, or say in `note` why no number is known")
+        return self
+
+    @model_validator(mode="after")
+    def _rows_fit(self) -> "Table":
+        rows = {cell.row for cell in self.cells} | set(self.order)
+        grouped = [row for own in self.groups.values() for row in own]
+        for key, named in (("groups", grouped), ("names", self.names), ("missing", self.missing)):
+            unknown = sorted(set(named) - rows - ({"*"} if key == "missing" else set()))
+            if unknown:
+                raise ValueError(f"{key} names row {unknown[0]!r}, which the table has not")
+        if grouped and sorted(grouped) != sorted({cell.row for cell in self.cells}):
+            raise ValueError("groups: name every row of the table once")
         return self
 
     def cell(self, row: str, metric: str) -> Cell | None:
@@ -448,7 +483,7 @@ class Claim(_Model):
     test: Annotated[Threshold | Comparison | Ratio | AllOf, Field(discriminator="kind")]
     deterministic: bool = False
     region: str = ""
-    note: str = ""
+    note: str = Field(default="", description="the one caveat that a reader of the verdict needs")
 
     @property
     def tests(self) -> "Sequence[Threshold | Comparison | Ratio]":
@@ -470,6 +505,7 @@ class OwnTable(_Model):
     note: str = ""
     metrics: Metrics = {}
     order: list[str] = Field(default=[], description="rows as they are shown; others follow by name")
+    names: dict[str, str] = Field(default={}, description="what rows are called on a page")
 
 
 class OwnClaim(Claim):
@@ -496,13 +532,30 @@ class Inconsistency(_Model):
     claims: list[str] = []
 
 
+class Scale(_Model):
+    """How large an experiment is in the paper and in this book, in words.
+
+    Numbers are not typed twice: `{table / row / metric}` stands for a printed cell in `paper` and for the
+    measured one in `here`, `{chapter.parameter}` in `here` for a setting of the largest profile that was run
+    (`{chapter.parameter.0}` for the first of a list).
+    """
+
+    what: str
+    paper: str = "not known"
+    here: str
+
+
 class Published(_Model):
     """One file: the tables, claims and inconsistencies of one system, and what this book adds: tables beyond
     the paper and targets of its own, which are always shown as such, and units of what it measures. A system
-    of no paper has no `source`, and own tables alone."""
+    of no paper has no `source`, and own tables alone. `name` is what everybody calls it; `paper` the key of
+    the paper itself, where `source`, from which the numbers are typed, is a summary of it."""
 
     slug: str
+    name: str = ""
     source: str = Field(default="", description="key in book/references.bib")
+    paper: str = Field(default="", description="key in book/references.bib")
+    scale: list[Scale] = []
     note: str = ""
     metrics: Metrics = {}
     tables: dict[str, Table] = {}
@@ -578,14 +631,43 @@ class Published(_Model):
         return next((found.better for found in self._metrics_of(table, column) if found.better), None)
 
     def label(self, table: str, column: str) -> str:
-        """A column's name for people: of `metrics`, else what the paper prints above it, else its own."""
-        found = self._metrics_of(table, column)
-        return next((own.label for own in found if own.label), column)
+        """A column's name for people: of `metrics`, else what the paper prints above it, else its own.
+
+        The label of a pattern names all columns that fit it, so what the `*` stands for is said as well.
+        """
+        own: Table | OwnTable | None = self.tables.get(table) or self.own_tables.get(table)
+        for metrics in (own.metrics if own else {}, self.metrics):
+            pattern, metric = _metric_of(metrics, column)
+            if metric is not None and metric.label:
+                special = _readable(column, pattern)
+                return f"{metric.label}, {special}" if special else metric.label
+        printed = own.columns.get(column) if isinstance(own, Table) else None
+        return printed.label if printed and printed.label else column.replace("_", " ")
+
+    def missing(self, table: str, row: str, column: str) -> str:
+        """Why the book does not measure a number, in two or three words; empty where nobody says so."""
+        printed = self.tables.get(table)
+        of_row = printed.missing.get(row, printed.missing.get("*", "")) if printed else ""
+        return of_row or next((own.missing for own in self._metrics_of(table, column) if own.missing), "")
+
+    def row_name(self, table: str, row: str) -> str:
+        """A row's name for people."""
+        own = self.tables.get(table) or self.own_tables.get(table)
+        return own.names.get(row, row) if own else row
+
+    @property
+    def title(self) -> str:
+        """What a reader knows the system by."""
+        return self.name or self.slug
 
     def _metrics_of(self, table: str, column: str) -> "list[Metric | Column]":
         own: Table | OwnTable | None = self.tables.get(table) or self.own_tables.get(table)
         printed = own.columns.get(column) if isinstance(own, Table) else None
-        found = [_metric(own.metrics, column) if own else None, printed, _metric(self.metrics, column)]
+        found = [
+            _metric_of(own.metrics, column)[1] if own else None,
+            printed,
+            _metric_of(self.metrics, column)[1],
+        ]
         return [metric for metric in found if metric]
 
 
@@ -613,7 +695,7 @@ for _tag in ("tag:yaml.org,2002:float", "tag:yaml.org,2002:int"):
 
 _KEYS = {
     key
-    for model in (Published, Table, OwnTable, Metric, Column, Row, Cell, Claim, Inconsistency)
+    for model in (Published, Scale, Table, OwnTable, Metric, Column, Row, Cell, Claim, Inconsistency)
     + (Bound, Spread, Range, Threshold, Comparison, Ratio, AllOf, Arithmetic, Same, Marks, Order)
     for key in model.model_fields
 }

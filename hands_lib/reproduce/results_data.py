@@ -13,12 +13,14 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from hands_lib.reproduce.evidence import Evidence, Kind, largest, read_evidence
+from hands_lib.reproduce.measured import columns_of
 from hands_lib.reproduce.printed_checks import holds_as_printed
 from hands_lib.reproduce.project import write_atomically
 from hands_lib.reproduce.published import Claim, OwnClaim, Published, Table, read_all_published
-from hands_lib.reproduce.tables import columns_of, tables_beyond
-from hands_lib.reproduce.verdicts import Answer, Verdict, judge, standard_deviation
+from hands_lib.reproduce.tables import tables_beyond
+from hands_lib.reproduce.verdicts import Answer, Verdict, judge
 from hands_lib.reproduce.versions import version_of
+from hands_lib.reproduce.wording import standard_deviation
 
 FORMAT = 1
 

@@ -16,7 +16,7 @@ is the mean difference in units of its standard deviation over seeds (Cohen's d 
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Literal, get_args
@@ -38,44 +38,28 @@ from hands_lib.reproduce.published import (
     rows_of,
 )
 from hands_lib.reproduce.statistics import MOST_SEEDS, Array, effect_size, interval, seeds_to_decide
+from hands_lib.reproduce.wording import (
+    Test,
+    claimed,
+    comparison_words,
+    number,
+    ratio_words,
+    standard_deviation,
+    threshold_words,
+)
 
 MIN_SEEDS = 3
 Answer = Literal["reproduced", "not reproduced", "inconclusive", "not run"]
+Standing = Literal["reproduced", "not reproduced", "undecided", "not measured"]
 Interval = Callable[[Array], tuple[float, float] | None]
-Test = Threshold | Comparison | Ratio
 
 
-# --- numbers -------------------------------------------------------------------------------------------
-
-
-def number(value: float, digits: int = 3) -> str:
-    """Three digits, zeros at the end too, or all of a whole number; thousands written out."""
-    if value == int(value) and abs(value) < 1e9:
-        return f"{value:,.0f}"
-    rounded = float(f"{value:.{digits}g}")
-    if 10**digits <= abs(rounded) < 1e9:
-        return f"{rounded:,.0f}"
-    return f"{value:#.{digits}g}".removesuffix(".")
-
-
-def standard_deviation(values: Sequence[float] | Array) -> float:
-    """Over seeds; what rounding alone makes is none."""
-    tiny = 1e-12 * abs(float(np.mean(values)))
-    return 0.0 if np.ptp(values) <= tiny else float(np.std(values, ddof=1))
-
-
-def spread(values: Sequence[float] | Array) -> str:
-    """Mean ± standard deviation over seeds; a single seed has no spread."""
-    mean = number(float(np.mean(values)))
-    return mean if len(values) == 1 else f"{mean} ± {number(standard_deviation(values), 2)}"
+# --- one test on one sample ------------------------------------------------------------------------------
 
 
 def by_seed(values: Array) -> Array:
     """Means over examples, where there are any."""
     return values if values.ndim == 1 else values.mean(axis=1)
-
-
-# --- one test on one sample ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -94,12 +78,14 @@ class Effect:
 class Part:
     """One test of a claim, on one row or two.
 
-    clearance: how far the mean lies on the right side of the bound, in half-widths of the interval. needed:
-    of an open part, the seeds that would decide it if mean and spread stay as they are; None: too many.
+    row: the row's name, or `row against row`. text: what was measured and how surely, `plain` of it without
+    the statistics. clearance: how far the mean lies on the right side of the bound, in half-widths of the
+    interval. needed: of an open part, the seeds that would decide it if mean and spread stay as they are;
+    None: too many. label: the metric's name for people. wanted: what the test asks for, in words.
     """
 
     metric: str
-    row: str  # or `row against row`
+    row: str
     answer: Answer
     text: str = ""
     seeds: int = 0
@@ -108,10 +94,13 @@ class Part:
     clearance: float = 0.0
     needed: int | None = None
     lines: Sequence[JobLine] = ()
+    label: str = ""
+    wanted: str = ""
+    plain: str = ""
 
     @property
     def words(self) -> str:
-        return f"{self.metric} of {self.row}: {self.text or self.answer}"
+        return f"{self.row}, {self.label or self.metric}: {self.text or self.answer}"
 
 
 def _bound(test: Test) -> tuple[int, float | None]:
@@ -161,10 +150,13 @@ class _Judge:
 
     def parts(self, test: Test) -> list[Part]:
         """Of every row, or of the pair of rows; one part that was not run where something is missing."""
+        label = self.evidence.label(self.claim.table, test.metric)
+        return [replace(part, label=label) for part in self._parts(test)]
+
+    def _parts(self, test: Test) -> list[Part]:
         rows, table = rows_of(test), self.claim.table
         found = [self.evidence.cell(table, row, test.metric).get(self.group, {}) for row in rows]
         unit = "" if not found[0] else self.evidence.unit(table, rows[0], test.metric)
-        unit = "" if unit == "1" else f" {unit}".rstrip()
         seeds = sorted(found[0].keys() & found[-1].keys())  # paired: the same seed, the same data
         if not seeds or not all(found):
             return [Part(test.metric, " against ".join(rows), "not run")]
@@ -186,17 +178,17 @@ class _Judge:
         rows, a, b = " against ".join(rows_of(test)), by_seed(ours), by_seed(theirs)
         if isinstance(test, Comparison):
             gain = (ours - theirs) * (1 if test.direction == "higher" else -1)
-            return self.part(test, rows, gain, f"{unit} {test.direction}", lines, by_seed(gain))
+            return self.part(test, rows, gain, unit, lines, by_seed(gain))
         if (b == 0).any():
-            text = f"{test.metric} of {test.over} is 0: there is no ratio"
+            text = f"that of {test.over} is 0: there is no ratio"
             return Part(test.metric, rows, "inconclusive", text, len(b), lines=lines)
         # where nothing is left of something there is a ratio, but no logarithm
         if not self.logarithms or (a / b <= 0).any():
-            return self.part(test, rows, a / b, " times", lines, a - b)
+            return self.part(test, rows, a / b, "times", lines, a - b)
         logarithms = np.log(a / b)
         if ours.ndim == 2:  # to first order, what an example adds to the logarithm
             logarithms = logarithms[:, None] + ours / a[:, None] - theirs / b[:, None]
-        return self.part(test, rows, logarithms, " times", lines, a - b, logarithms=True)
+        return self.part(test, rows, logarithms, "times", lines, a - b, logarithms=True)
 
     def part(
         self, test: Test, row: str, values: Array, unit: str, lines: Sequence[JobLine],
@@ -210,11 +202,21 @@ class _Judge:
         plain: Callable[[float], float] = math.exp if logarithms else float
         low, high = (plain(end) for end in ends) if ends else (None, None)
         d = None if differences is None else effect_size(differences)
-        effect = Effect(plain(mean), low, high, unit.strip() or "1", d)
+        way = test.direction if isinstance(test, Comparison) else ""
+        effect = Effect(
+            plain(mean), low, high, " ".join(filter(None, ("" if unit == "1" else unit, way))) or "1", d
+        )
 
-        text = (number(effect.mean) if logarithms else spread(by_seed(values))) + unit
-        if low is not None and high is not None and seeds > 1:
-            text += f" [{number(low)}, {number(high)}]"
+        ends_shown = (low, high) if seeds > 1 else (None, None)
+        if isinstance(test, Comparison):
+            of_seeds = standard_deviation(by_seed(values)) if seeds > 1 else None
+            points = "% points" if unit == "%" else unit
+            text = comparison_words(mean, *ends_shown, of_seeds, points, test.direction)
+        elif isinstance(test, Ratio):
+            text = ratio_words(effect.mean, *ends_shown)
+        else:
+            text = threshold_words(by_seed(values), *ends_shown, unit)
+        plain_text = text
         text += "" if d is None else f", d = {number(d, 2)}"
         text += f", {seeds} seeds" if seeds > 1 else ""
         text += f" of {examples} examples" if examples else ""
@@ -233,7 +235,7 @@ class _Judge:
             if answer == "inconclusive":
                 needed = MIN_SEEDS if seeds < 2 else seeds_to_decide(values, bound)
         own = (answer, text, seeds, examples, effect, clearance, needed and max(needed, MIN_SEEDS), lines)
-        return Part(test.metric, row, *own)
+        return Part(test.metric, row, *own, wanted=claimed(test, unit), plain=plain_text)
 
 
 # --- verdicts ------------------------------------------------------------------------------------------
@@ -253,6 +255,7 @@ class Verdict:
     seeds: int = 0
     examples: int = 0
     effect: Effect | None = None
+    deciding: Part | None = None
 
 
 def _verdict(judge: _Judge) -> Verdict | None:
@@ -271,14 +274,19 @@ def _verdict(judge: _Judge) -> Verdict | None:
     text = one.text
     if len(tests) > 1:
         holding = sum({part.answer for part in own} == {"reproduced"} for own in tests)
-        text = f"{holding} of {len(tests)} hold"
+        text = f"{holding} of {len(tests)} parts hold"
+        unmeasured = sum(part.answer == "not run" for part in parts)
+        text += f", {unmeasured} not measured" if unmeasured else ""
     elif isinstance(judge.claim.test, Threshold):
         text = "; ".join(f"{part.row}: {part.text}" for part in parts)
     word = {"reproduced": "closest", "not reproduced": "fails", "inconclusive": "open"}[answer]
     decided_by = f"{word}: {one.words}" if len(tests) > 1 else ""
+    if len(tests) > 1 and one.answer == "not run":
+        labels = dict.fromkeys(part.label for part in parts if part.answer == "not run")
+        decided_by = f"not measured: {', '.join(labels)}"
     profile, dataset, version, protocol = judge.group
     judged_on = f"{dataset} {version}, {profile} profile; {protocol}"
-    own = (judged_on, parts, decided_by, one.seeds, one.examples, one.effect)
+    own = (judged_on, parts, decided_by, one.seeds, one.examples, one.effect, one)
     return Verdict(judge.claim, answer, text, *own)
 
 
@@ -308,6 +316,25 @@ def judge(
     why = "only from sources that are in no commit" if largest(groups("unfinished")) else why
     why = "only by another version of the chapter" if groups("stale") else why
     return [Verdict(claim, "not run", judged_on=why)]
+
+
+STANDINGS: tuple[Standing, ...] = get_args(Standing)
+
+
+def standing(verdict: Verdict) -> Standing:
+    """A verdict as a reader needs it: what is open because a part was never measured is told apart from what
+    the measurements leave open."""
+    if verdict.answer == "inconclusive":
+        undecided = any(part.answer == "inconclusive" for part in verdict.parts)
+        return "undecided" if undecided else "not measured"
+    return "not measured" if verdict.answer == "not run" else verdict.answer
+
+
+def standing_of(verdicts: Sequence[Verdict]) -> Standing:
+    """Of a claim that was judged on several data sets: reproduced only if it is so on all of them."""
+    found = {standing(verdict) for verdict in verdicts}
+    order: tuple[Standing, ...] = ("not reproduced", "undecided", "not measured", "reproduced")
+    return next(one for one in order if one in found)
 
 
 def said(claim: Claim) -> str:

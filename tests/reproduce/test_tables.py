@@ -13,7 +13,8 @@ from hands_lib.reproduce.project import ProjectError
 from hands_lib.reproduce.published import Published, read_all_published, read_published
 from hands_lib.reproduce.store import read_lines
 from hands_lib.reproduce.tables import Section, claims_page, compare, results_page, runs_table
-from hands_lib.reproduce.verdicts import Verdict, judge, spread
+from hands_lib.reproduce.verdicts import Verdict, judge
+from hands_lib.reproduce.wording import spread
 
 PUBLISHED = {
     "slug": "system",
