@@ -30,6 +30,11 @@ class Recorded:
         return words.get(self.name, f"{self.name} profile")
 
     @property
+    def is_smoke(self) -> bool:
+        """Whether there is nothing but smoke jobs, which are no results."""
+        return self.name == SMOKE
+
+    @property
     def rows(self) -> list[str]:
         found = self.evidence.of_table(self.table, self._kind)
         return sorted(row for (_, row), lines in found.items() if self.name in {one.profile for one in lines})
@@ -40,12 +45,19 @@ class Recorded:
         own = (line.rows[self.table][row] for line in lines if line.profile == self.name)
         return list(dict.fromkeys(name for metrics in own for name in metrics))
 
-    def values(self, row: str, metric: str) -> list[float]:
-        """One number for each seed; empty where the row was not run. Of a row that was measured on several
-        data sets or by several protocols, those of the first by name."""
+    def by_seed(self, row: str, metric: str, dataset: str | None = None) -> dict[int, float]:
+        """Seed -> number; empty where the row was not run. Of a row that was measured on several data sets or
+        by several protocols, those of `dataset`, and of the first by name."""
         groups = self.evidence.cell(self.table, row, metric, self._kind)
-        lines = next((own for group, own in groups.items() if group[0] == self.name), {})
-        return [line.rows[self.table][row][metric] for _, line in sorted(lines.items())]
+        wanted = [
+            own for group, own in groups.items() if group[0] == self.name and dataset in (None, group[1])
+        ]
+        lines = wanted[0] if wanted else {}
+        return {seed: line.rows[self.table][row][metric] for seed, line in sorted(lines.items())}
+
+    def values(self, row: str, metric: str) -> list[float]:
+        """The numbers of `by_seed`."""
+        return list(self.by_seed(row, metric).values())
 
     def mean(self, row: str, metric: str) -> float:
         """Over the seeds; NaN where the row was not run, which a figure leaves out."""
