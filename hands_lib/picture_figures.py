@@ -115,7 +115,7 @@ def stepped_pictures(
     slider = {"currentvalue": {"prefix": prefix}, "steps": entries, "pad": {"t": 20}, "x": 0.03, "len": 0.94}
     return figure.update_layout(
         title={"text": title, "x": 0.02},
-        height=230 + down * min(210, 760 // across),
+        height=190 + down * min(210, 760 // across),
         margin={"l": 10, "r": 10, "t": 90, "b": 10},
         xaxis=x,
         yaxis=y,
@@ -240,7 +240,7 @@ def query_figure(shown: Mapping[str, Tensor], title: str) -> go.Figure:
     entries = [{"label": label, "method": "animate", "args": [[label], STILL]} for label in labels]
     return figure.update_layout(
         title=title,
-        height=440,
+        height=410,
         margin={"t": 90},
         xaxis={"visible": False, "range": [-0.5, side - 0.5]},
         yaxis={"visible": False, "range": [side - 0.5, -0.5], "scaleanchor": "x"},
