@@ -45,11 +45,14 @@ class Recorded:
         own = (line.rows[self.table][row] for line in lines if line.profile == self.name)
         return list(dict.fromkeys(name for metrics in own for name in metrics))
 
-    def by_seed(self, row: str, metric: str) -> dict[int, float]:
+    def by_seed(self, row: str, metric: str, dataset: str | None = None) -> dict[int, float]:
         """Seed -> number; empty where the row was not run. Of a row that was measured on several data sets or
-        by several protocols, those of the first by name."""
+        by several protocols, those of `dataset`, and of the first by name."""
         groups = self.evidence.cell(self.table, row, metric, self._kind)
-        lines = next((own for group, own in groups.items() if group[0] == self.name), {})
+        wanted = [
+            own for group, own in groups.items() if group[0] == self.name and dataset in (None, group[1])
+        ]
+        lines = wanted[0] if wanted else {}
         return {seed: line.rows[self.table][row][metric] for seed, line in sorted(lines.items())}
 
     def values(self, row: str, metric: str) -> list[float]:

@@ -6,6 +6,9 @@ A chapter's first cell answers its question with them:
     show_answer(f"Yes: {error} on average.")
 """
 
+import math
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,17 +40,19 @@ def _caveat(found: Recorded) -> str:
     return NO_RESULT if found.is_smoke else ""
 
 
-def answer_of(slug: str, table: str, row: str, column: str, root: Path | None = None) -> str:
+def answer_of(
+    slug: str, table: str, row: str, column: str, dataset: str | None = None, root: Path | None = None
+) -> str:
     """`64.6 ± 0.19 %`: mean and standard deviation over the seeds, with the unit.
 
-    Of the largest profile that ran. Where only a smoke run is there the words say so; where nothing is,
-    they are `(not run yet)`.
+    Of the largest profile that ran, and of the first data set by name unless one is given. Where only a
+    smoke run is there the words say so; where nothing is, they are `(not run yet)`.
 
     Raises:
         ProjectError: something in the store cannot be read, or nothing is published for `slug`.
     """
     found = recorded(slug, table, root)
-    values = found.values(row, column)
+    values = list(found.by_seed(row, column, dataset).values())
     return f"{spread(values)}{_unit(found, row, column)}{_caveat(found)}" if values else NOT_RUN
 
 
@@ -74,6 +79,15 @@ def change_of(
     size = f"{number(abs(100 * change / before))} %" if share else number(abs(change))
     unit = "" if share else _unit(found, row, column)
     return f"{size}{unit} {'higher' if change > 0 else 'lower'}{_caveat(found)}"
+
+
+def range_of(values: Iterable[float], unit: str = "") -> str:
+    """`3.80 to 8.10 %`: the least and the greatest of the numbers that were measured."""
+    known = [value for value in values if math.isfinite(value)]
+    if not known:
+        return NOT_RUN
+    ends = dict.fromkeys((number(min(known)), number(max(known))))
+    return " to ".join(ends) + WORDS.get(unit, f" {unit}" if unit else "")
 
 
 def verdicts_of(slug: str, table: str | None = None, root: Path | None = None) -> str:
@@ -120,9 +134,6 @@ class Answer:
 def show_answer(sentence: str) -> Answer:
     """The answer to a chapter's question, as the last line of a cell with the tag `answer`.
 
-    Raises:
-        ValueError: a number of the sentence is none: something that was not run is averaged.
+    A mean of nothing, `nan`, reads `(not run yet)`: a chapter also runs where its jobs are still to be made.
     """
-    if "nan" in sentence.replace(",", " ").replace(".", " ").split():
-        raise ValueError(f"the answer has a number that is none: {sentence!r}; use answer_of, or test for it")
-    return Answer(sentence)
+    return Answer(re.sub(r"\bnan\b", NOT_RUN, sentence))

@@ -4,7 +4,14 @@ import pytest
 from job_lines import add_line, job_line
 
 from hands_lib.reproduce.project import ProjectError
-from hands_lib.reproduce.sentences import answer_of, change_of, show_answer, verdict_of, verdicts_of
+from hands_lib.reproduce.sentences import (
+    answer_of,
+    change_of,
+    range_of,
+    show_answer,
+    verdict_of,
+    verdicts_of,
+)
 
 PUBLISHED = """\
 slug: system
@@ -31,22 +38,22 @@ def root(tmp_path):
     return tmp_path
 
 
-def record(root, row, errors, profile="cpu"):
+def record(root, row, errors, profile="cpu", **about):
     for seed, error in enumerate(errors):
         rows = {"errors": {row: {"error": error}}}
-        add_line(root, job_line("system", row, seed, rows, profile=profile))
+        add_line(root, job_line("system", row, seed, rows, profile=profile, **about))
 
 
 def test_mean_and_spread_with_the_unit(root):
     record(root, "one", (1.0, 2.0, 6.0))
-    assert answer_of("system", "errors", "one", "error", root) == "3 ± 2.6 mm"
+    assert answer_of("system", "errors", "one", "error", root=root) == "3 ± 2.6 mm"
 
 
 def test_a_smoke_run_is_called_so_and_nothing_is_not_run(root):
-    assert answer_of("system", "errors", "one", "error", root) == "(not run yet)"
+    assert answer_of("system", "errors", "one", "error", root=root) == "(not run yet)"
     assert change_of("system", "errors", "one", "two", "error", root=root) == "(not run yet)"
     record(root, "one", (1.0,), profile="smoke")
-    assert answer_of("system", "errors", "one", "error", root) == "1 mm (a smoke run, not a result)"
+    assert answer_of("system", "errors", "one", "error", root=root) == "1 mm (a smoke run, not a result)"
 
 
 def test_a_change_has_a_word_in_place_of_a_sign(root):
@@ -55,6 +62,13 @@ def test_a_change_has_a_word_in_place_of_a_sign(root):
     assert change_of("system", "errors", "one", "two", "error", root=root) == "0.500 mm lower"
     assert change_of("system", "errors", "two", "one", "error", share=True, root=root) == "33.3 % higher"
     assert change_of("system", "errors", "one", "one", "error", root=root) == "the same"
+
+
+def test_of_one_data_set(root):
+    record(root, "one", (1.0,), dataset="a world")
+    record(root, "one", (5.0,), dataset="the world")
+    assert answer_of("system", "errors", "one", "error", dataset="the world", root=root) == "5 mm"
+    assert answer_of("system", "errors", "one", "error", dataset="no world", root=root) == "(not run yet)"
 
 
 def test_verdicts_in_words(root):
@@ -72,7 +86,14 @@ def test_one_verdict_in_a_word(root):
         verdict_of("system", "smal", root)
 
 
-def test_an_answer_without_its_number_is_refused():
-    assert show_answer("A banana: 3 mm.")._repr_markdown_() == "**Answer.** A banana: 3 mm."
-    with pytest.raises(ValueError, match="a number that is none"):
-        show_answer(f"It is {float('nan')} mm.")
+def test_a_range_is_of_what_was_measured():
+    nan = float("nan")
+    assert range_of([3.8, nan, 8.1], "%") == "3.80 to 8.10 %"
+    assert range_of([2.0, 2.0]) == "2"
+    assert range_of([nan]) == "(not run yet)"
+
+
+def test_an_answer_says_so_where_nothing_was_run():
+    answer = show_answer(f"A banana of {float('nan'):.0%} or {float('nan'):.2f} mm.")
+    assert answer.text == "A banana of (not run yet)% or (not run yet) mm."
+    assert answer._repr_markdown_().startswith("**Answer.** A banana")
