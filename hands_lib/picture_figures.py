@@ -38,6 +38,21 @@ def png_source(picture: Tensor) -> str:
 
 
 @dataclass(frozen=True)
+class DataBadge:
+    """Whether the pictures below are of real hands, where that depends on the data at hand. Elsewhere a tag of
+    the cell says it."""
+
+    real: bool
+
+    def _repr_html_(self) -> str:
+        kind = "real" if self.real else "generated"
+        return f'<p class="hands-badge hands-badge-data-{kind}">{kind} data</p>'
+
+    def __repr__(self) -> str:
+        return f"{'real' if self.real else 'generated'} data"
+
+
+@dataclass(frozen=True)
 class PictureGrid:
     """Pictures in rows and columns with their names, as HTML.
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from hands_lib.picture_figures import PictureGrid, query_figure, skeleton_stages, stepped_pictures
+from hands_lib.picture_figures import DataBadge, PictureGrid, query_figure, skeleton_stages, stepped_pictures
 
 
 def decoded(source: str) -> torch.Tensor:
@@ -32,6 +32,12 @@ def test_a_grid_has_every_picture_with_its_name() -> None:
     assert "<b>" not in html
     assert "Maps &amp; more" in html
     assert repr(grid) == "Maps & more: input, V <b>"
+
+
+def test_a_badge_says_what_the_data_are() -> None:
+    assert "real data" in DataBadge(real=True)._repr_html_()
+    assert "hands-badge-data-generated" in DataBadge(real=False)._repr_html_()
+    assert repr(DataBadge(real=False)) == "generated data"
 
 
 def test_a_slider_moves_through_the_steps() -> None:
