@@ -15,12 +15,19 @@ from pathlib import Path
 import numpy as np
 
 from hands_lib.reproduce.evidence import read_evidence
+from hands_lib.reproduce.project import nearest
 from hands_lib.reproduce.published import read_published
 from hands_lib.reproduce.recorded import Recorded, recorded
 from hands_lib.reproduce.verdicts import count_answers, judge, number, spread
 
 NOT_RUN = "(not run yet)"
 NO_RESULT = " (a smoke run, not a result)"
+PLAIN = {
+    "reproduced": "holds",
+    "not reproduced": "does not hold",
+    "inconclusive": "undecided",
+    "not run": "not run yet",
+}
 WORDS = {"%": " %", "1": "", "cm3": " cm³", "deg": "°"}  # units as a sentence writes them
 
 
@@ -92,6 +99,23 @@ def verdicts_of(slug: str, table: str | None = None, root: Path | None = None) -
     evidence = read_evidence(slug, root)
     claims = [claim for claim in read_published(slug, root).claims if table in (None, claim.table)]
     return count_answers([verdict.answer for claim in claims for verdict in judge(claim, evidence)])
+
+
+def verdict_of(slug: str, claim: str, root: Path | None = None) -> str:
+    """`holds`, `does not hold`, `undecided` or `not run yet`: one claim of the paper or target of this book.
+
+    Args:
+        claim: its `id` in the published file.
+
+    Raises:
+        ProjectError: something in the store cannot be read, or there is no such claim.
+    """
+    published = read_published(slug, root)
+    claims = {one.id: one for one in (*published.claims, *published.own_claims)}
+    if claim not in claims:
+        raise nearest(claim, list(claims), f"claim of {slug}:")
+    verdicts = judge(claims[claim], read_evidence(slug, root))
+    return " and ".join(dict.fromkeys(PLAIN[verdict.answer] for verdict in verdicts))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,15 @@
 import pytest
 from job_lines import add_line, job_line
 
-from hands_lib.reproduce.sentences import answer_of, change_of, range_of, show_answer, verdicts_of
+from hands_lib.reproduce.project import ProjectError
+from hands_lib.reproduce.sentences import (
+    answer_of,
+    change_of,
+    range_of,
+    show_answer,
+    verdict_of,
+    verdicts_of,
+)
 
 PUBLISHED = """\
 slug: system
@@ -68,6 +76,14 @@ def test_verdicts_in_words(root):
     record(root, "one", (1.0, 2.0, 1.5))
     assert verdicts_of("system", root=root) == "1 reproduced"
     assert verdicts_of("system", "another table", root) == ""
+
+
+def test_one_verdict_in_a_word(root):
+    assert verdict_of("system", "small", root) == "not run yet"
+    record(root, "one", (1.0, 2.0, 1.5))
+    assert verdict_of("system", "small", root) == "holds"
+    with pytest.raises(ProjectError, match="claim of system: .smal.; did you mean .small"):
+        verdict_of("system", "smal", root)
 
 
 def test_a_range_is_of_what_was_measured():
