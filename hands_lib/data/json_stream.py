@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -93,7 +93,9 @@ def _twice(path: Path, key: str) -> DataError:
 class _Window:
     """The part of a file between what has been used and what has not been read yet."""
 
-    def __init__(self, path: Path, file: IO[str], pairs_hook: Callable[[Pairs], Any] | None, longest: int):
+    def __init__(
+        self, path: Path, file: io.TextIOWrapper, pairs_hook: Callable[[Pairs], Any] | None, longest: int
+    ):
         self.path = path
         self._longest = longest  # characters of a value
         self._entries = 0
