@@ -143,18 +143,19 @@ def _read_npy(where: str, stream: BufferedIOBase, size: int) -> np.ndarray:
         raise ContentError(f"{where} has no header of .npy: save it again")
     shape, descr = header["shape"], header["descr"]
     if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
-        raise ContentError(f"{where} declares a shape that no array has: save it again")
+        raise ContentError(f"{where} declares shape {cut(shape, 60)}, which no array has: save it again")
     # What numpy writes for Python objects is "|O", for records a list.
     if not isinstance(descr, str) or np.dtype(descr).kind not in "fiubUS":
+        found = "objects" if descr == "|O" else cut(descr, 60)
         raise ContentError(
-            f"{where} holds {cut(descr, 60)}, where numbers or text belong: save it without Python objects, "
+            f"{where} holds {found}, where numbers or text belong: save it without Python objects, "
             f"a sparse matrix as its .toarray()"
         )
     dtype = np.dtype(descr)
     length = math.prod(shape) * dtype.itemsize
     if length != size - stream.tell():
         raise ContentError(
-            f"{where} declares the shape {cut(shape, 60)}, but its data is not that long: save it again"
+            f"{where} declares shape {cut(shape, 60)}, but its data is not that long: save it again"
         )
     data = stream.read(length)
     if len(data) != length or stream.read(1):  # of an archive the last read compares the checksum

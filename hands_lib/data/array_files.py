@@ -187,7 +187,7 @@ def write_arrays(path: Path, values: Mapping[str, Any], source: Path | None) -> 
         raise DataError(f"{path} is neither .npz nor .json: name one of them")
     if source is not None and path.exists() and source.exists() and path.samefile(source):
         raise DataError(f"{path} is the file that this was read from: write to another one")
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    unfinished = path.with_name(f".{path.name[:40]}.{os.getpid()}.part")
     try:
         with unfinished.open("wb") as file:
             if path.suffix.lower() == ".npz":

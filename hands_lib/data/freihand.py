@@ -200,9 +200,7 @@ def _read_coco(path: Path) -> Columns:
         if image is None:
             raise DataError(f"{where} belongs to image {shown(identity)}, which is not listed: {AGAIN}")
         given = finite_numbers(
-            f"{where}: keypoints (x, y and a flag of each joint in one list)",
-            value_of(where, annotation, "keypoints"),
-            (NUM_JOINTS * 3,),
+            f"{where}: keypoints", value_of(where, annotation, "keypoints"), (NUM_JOINTS * 3,)
         )
         table = given.reshape(NUM_JOINTS, 3)
         names.append(image["file_name"])

@@ -154,9 +154,9 @@ class _Window:
             try:
                 value, end = self._decoder.raw_decode(self._text, self._place)
             except json.JSONDecodeError as error:
-                cut = error.pos + _NEAR_END > len(self._text) or error.msg.startswith("Unterminated")
+                broken_off = error.pos + _NEAR_END > len(self._text) or error.msg.startswith("Unterminated")
                 problem = error.msg
-                if self._ended or not cut:
+                if self._ended or not broken_off:
                     raise self.broken(problem, error.pos) from None
             except DataError:
                 raise
@@ -235,10 +235,10 @@ def scalar_types(value: Any) -> set[type]:
 
 
 def numbers(where: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Nested lists of numbers (not of true, false or text) as an array of this shape, float64; DataError,
-    which starts with `where`, if not."""
+    """Nested lists of numbers (not of true, false or text; null is NaN) as an array of this shape, float64;
+    DataError, which starts with `where`, if not."""
     try:
-        if not scalar_types(value) <= {int, float}:  # numpy would read numbers from text, and from true
+        if not scalar_types(value) <= {int, float, type(None)}:  # numpy would take text and true for numbers
             raise ValueError
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):

@@ -373,7 +373,7 @@ def test_files_that_were_saved_again_are_read(tmp_path, kind, protocol):
 def test_an_npz_with_a_sparse_part_says_how_to_save_it(tmp_path):
     path = tmp_path / "MANO_RIGHT.npz"
     np.savez(path, **{**RIGHT, "J_regressor": sparse.csc_matrix(RIGHT["J_regressor"])})
-    with pytest.raises(ManoError, match=r"J_regressor holds \|O.*toarray\(\).*numpy.savez") as caught:
+    with pytest.raises(ManoError, match=r"J_regressor holds objects.*toarray\(\).*numpy.savez") as caught:
         read_mano(path)
     assert str(path) in str(caught.value)
     np.savez(path, **RIGHT)
