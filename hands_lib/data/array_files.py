@@ -6,12 +6,13 @@ numbers, that is not there. `data.hand_pair_files` gives the arrays their meanin
 """
 
 import difflib
+import hashlib
 import json
 import math
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hands_lib.data.errors import DataError, MissingData
-from hands_lib.data.json_stream import read_json
+from hands_lib.data.errors import DataError, MissingData, shown
+from hands_lib.data.json_stream import read_json, scalar_types
+from hands_lib.plain_files import ContentError, read_npz, read_plain
 
 _LARGEST_JSON = 64 << 20  # bytes
+_LARGEST_FROM_JSON = 256 << 20  # bytes of one array
 _LARGEST = 2 << 30  # bytes of all arrays
-_SURELY_SMALL, _DENSEST = 64 << 20, 200  # arrays above this size may not be packed more tightly than this
 _LONGEST_TEXT = 200
 
 
@@ -38,6 +40,8 @@ class ArrayFile:
 
     path: Path
     values: dict[str, Any]
+    sha256: str
+    """Of the bytes that were read."""
 
     def __contains__(self, key: str) -> bool:
         return key in self.values
@@ -55,7 +59,7 @@ class ArrayFile:
             near = [(others or {}).get(name.lower(), "")]
             near = [near[0]] if near[0] else difflib.get_close_matches(name.lower(), known, 1)
             mend = f"did you mean {near[0]!r}? Known are" if near else "known are"
-            raise self.error(key, f"is {name!r}", f"{mend} {', '.join(known)}")
+            raise self.error(key, f"is {shown(name)}", f"{mend} {', '.join(known)}")
         return name
 
     def numbers(self, key: str, shape: tuple[int | None, ...], kinds: str = "fiu") -> Tensor:
@@ -120,21 +124,31 @@ class ArrayFile:
         return value
 
     def _json_array(self, key: str, value: Any, shape: tuple[int | None, ...]) -> np.ndarray:
+        @cache
+        def missing(shape: tuple[int | None, ...]) -> Any:
+            return np.full([1 if n is None else n for n in shape], np.nan).tolist()
+
         def filled(value: Any, shape: tuple[int | None, ...]) -> Any:
             if value is None and shape:
-                return np.full([1 if n is None else n for n in shape], np.nan).tolist()
+                return missing(shape)
             if isinstance(value, list) and len(shape) > 1:
                 return [filled(inner, shape[1:]) for inner in value]
             return value
 
         problem = self.error(key, "is not a regular array of numbers", "give nested lists of equal length")
+        kinds = scalar_types(value) - {type(None)}
+        if not (kinds <= {int, float} or kinds == {bool}):  # numpy would make one of true, text and numbers
+            raise problem
+        frames = len(value) if isinstance(value, list) else 1
+        if 8 * frames * math.prod(n or 1 for n in shape[1:]) > _LARGEST_FROM_JSON:  # of null for whole frames
+            raise self.error(key, f"has {frames:,} frames", "save so many as .npz")
         try:
             array = np.asarray(filled(value, shape))
             if array.dtype.kind == "O" and {type(n) for n in array.reshape(-1)} <= {float, int, type(None)}:
                 array = array.astype(np.float64)
         except (ValueError, TypeError, OverflowError):
             raise problem from None
-        if array.dtype.kind not in "fiub":  # numpy would also read numbers from text
+        if array.dtype.kind not in "fiub":
             raise problem
         return array
 
@@ -149,19 +163,18 @@ def read_arrays(path: Path, known: tuple[str, ...]) -> ArrayFile:
     if path.suffix.lower() not in readers:
         raise DataError(f"{path} is neither .npz nor .json: save it as one of them")
     try:
-        if not path.is_file():
-            raise MissingData(f"{path} is not there, or is no file: look at its name")
-        values = readers[path.suffix.lower()](path)
+        raw = read_plain(path, _LARGEST)
+    except FileNotFoundError:
+        raise MissingData(f"{path} is not there: look at its name") from None
     except OSError as error:
-        reason = error.strerror or error
-        raise MissingData(f"{path} cannot be read ({reason}): look at its permissions") from None
+        raise MissingData(f"{path} cannot be read ({error.strerror}): look at its name") from None
+    values = readers[path.suffix.lower()](path, raw)
     for key in values:
         if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
+            near = difflib.get_close_matches(key[:_LONGEST_TEXT], known, 1)
             mend = f"did you mean {near[0]!r}?" if near else "remove it."
-            shown = key[:_LONGEST_TEXT]
-            raise DataError(f"{path} has the unknown key {shown!r}: {mend} Known are {', '.join(known)}")
-    return ArrayFile(path, values)
+            raise DataError(f"{path} has the unknown key {shown(key)}: {mend} Known are {', '.join(known)}")
+    return ArrayFile(path, values, hashlib.sha256(raw).hexdigest())
 
 
 def write_arrays(path: Path, values: Mapping[str, Any], source: Path | None) -> None:
@@ -174,7 +187,7 @@ def write_arrays(path: Path, values: Mapping[str, Any], source: Path | None) -> 
         raise DataError(f"{path} is neither .npz nor .json: name one of them")
     if source is not None and path.exists() and source.exists() and path.samefile(source):
         raise DataError(f"{path} is the file that this was read from: write to another one")
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    unfinished = path.with_name(f".{path.name[:40]}.{os.getpid()}.part")
     try:
         with unfinished.open("wb") as file:
             if path.suffix.lower() == ".npz":
@@ -196,53 +209,17 @@ def _plain(value: Any) -> Any:
     return value.tolist()
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > _LARGEST_JSON:
+def _read_json(path: Path, raw: bytes) -> dict[str, Any]:
+    if len(raw) > _LARGEST_JSON:
         raise DataError(f"{path} is larger than {_LARGEST_JSON >> 20} MiB: save so many frames as .npz")
-    values = read_json(path)
+    values = read_json(path, raw)
     if not isinstance(values, dict):
         raise DataError(f"{path} is not one JSON object: put everything into {{...}} under named keys")
     return values
 
 
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
+def _read_npz(path: Path, raw: bytes) -> dict[str, np.ndarray]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            infos, size = archive.infolist(), path.stat().st_size
-            total = sum(info.file_size for info in infos)
-            if total > _LARGEST or total > max(_SURELY_SMALL, _DENSEST * size):
-                raise DataError(
-                    f"{path} declares {total} bytes of arrays in a file of {size}: save them with "
-                    f"numpy.savez, at most {_LARGEST >> 30} GiB"
-                )
-            values: dict[str, np.ndarray] = {}
-            for info in infos:
-                key = info.filename.removesuffix(".npy")
-                where = f"{path}: {key[:_LONGEST_TEXT]}"
-                if key in values:
-                    raise DataError(f"{where} stands there twice: keep one of the two")
-                with archive.open(info) as stream:
-                    values[key] = _read_npy(where, stream, info.file_size)
-            return values
-    except (DataError, OSError):
-        raise
-    except Exception as error:  # zip, zlib, struct and number formats each have errors of their own
-        problem = f"{type(error).__name__}: {error}"
-        raise DataError(f"{path} is not a whole .npz file ({problem}): save or copy it again") from None
-
-
-def _read_npy(where: str, stream: zipfile.ZipExtFile, size: int) -> np.ndarray:
-    version = np.lib.format.read_magic(stream)
-    headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version not in headers:
-        raise DataError(f"{where} is of a version of .npy that plain arrays do not need: save it again")
-    shape, by_column, dtype = headers[version](stream)
-    if dtype.kind not in "fiubUS":
-        raise DataError(f"{where} holds {dtype}, where numbers or text belong: save it without objects")
-    length = math.prod(shape) * dtype.itemsize
-    if min(shape, default=0) < 0 or length != size - stream.tell():
-        raise DataError(f"{where} declares shape {shape}, but its data is not that long: save it again")
-    data = stream.read(length)
-    if len(data) != length or stream.read(1):  # the last read compares the checksum
-        raise DataError(f"{where} breaks off: copy the file again")
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if by_column else "C")
+        return read_npz(raw, _LARGEST)
+    except ContentError as error:
+        raise DataError(f"{path}: {error}") from None

@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from hands_lib.data.errors import DataError, MissingData
+from hands_lib.data.errors import DataError, MissingData, named_os_errors, shown
 from hands_lib.data.images import read_image
 from hands_lib.data.index_cache import Columns, indexed
 from hands_lib.data.json_stream import AGAIN, entries, finite_numbers, read_json, value_of
@@ -63,6 +63,7 @@ class FreiHand(Sequence[FreiHandFrame]):
     Raises MissingData for missing files, DataError for content that contradicts the format.
     """
 
+    @named_os_errors("FreiHAND")
     def __init__(
         self,
         root: str | Path,
@@ -148,7 +149,7 @@ def _read_official(files: dict[str, Path]) -> Columns:
     arrays = {}
     for kind, path in files.items():
         rows = []
-        for keys, entry in entries(path, depth=1):
+        for keys, entry in entries(path, depth=1, top="["):
             if len(keys) != 1 or type(keys[0]) is not int:
                 raise DataError(f"{path} is not a list with an entry for each photograph: {AGAIN}")
             rows.append(finite_numbers(f"{path}: entry {keys[0]}", _entry_of(kind, entry), shapes[kind]))
@@ -182,20 +183,22 @@ def _read_coco(path: Path) -> Columns:
         identity = value_of(where, image, "id")
         name = value_of(where, image, "file_name")
         if type(identity) is not int or identity in images:
-            raise DataError(f"{where}: id {identity!r} is no whole number, or stands there twice: {AGAIN}")
+            raise DataError(
+                f"{where}: id {shown(identity)} is no whole number, or stands there twice: {AGAIN}"
+            )
         if type(name) is not str or Path(name).name != name or not name.isprintable():
-            raise DataError(f"{where}: file_name {name!r} is not the name of a file beside it: {AGAIN}")
+            raise DataError(f"{where}: file_name {shown(name)} is not the name of a file beside it: {AGAIN}")
         for key in ("width", "height"):
             if type(value_of(where, image, key)) is not int or image[key] < 1:
-                raise DataError(f"{where}: {key} is {image[key]!r}, no whole number > 0: {AGAIN}")
+                raise DataError(f"{where}: {key} is {shown(image[key])}, no whole number > 0: {AGAIN}")
         images[identity] = image
     names, sizes, joints, valid = [], [], [], []
     for number, annotation in enumerate(_list(path, content, "annotations")):
         where = f"{path}: annotation {number}"
         identity = value_of(where, annotation, "image_id")
-        image = images.get(identity) if isinstance(identity, int) else None
+        image = images.get(identity) if type(identity) is int else None
         if image is None:
-            raise DataError(f"{where} belongs to image {identity!r}, which is not listed: {AGAIN}")
+            raise DataError(f"{where} belongs to image {shown(identity)}, which is not listed: {AGAIN}")
         given = finite_numbers(
             f"{where}: keypoints", value_of(where, annotation, "keypoints"), (NUM_JOINTS * 3,)
         )

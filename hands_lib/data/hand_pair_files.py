@@ -99,6 +99,8 @@ class HandPairFile:
     """Frames of which a hand was left out, and why; None for pairs that were not read."""
     source: Path | None = None
     """The file they were read from, which is never written to."""
+    sha256: str | None = None
+    """Of the bytes that were read from it."""
 
     @property
     def complete(self) -> Bool[Tensor, " frame"]:
@@ -159,7 +161,7 @@ def read_hand_pairs(path: str | Path) -> HandPairFile:
         truth = torch.where(_whole(truth)[..., None, None], truth, torch.nan)
     return HandPairFile(
         torch.where(valid[..., None, None], joints, 0), valid, _confidence(file, order, valid), order, unit,
-        truth, _frame_rate(file), _names(file, frames), skipped, file.path,
+        truth, _frame_rate(file), _names(file, frames), skipped, file.path, file.sha256,
     )  # fmt: skip
 
 

@@ -1,9 +1,14 @@
-"""Photographs as tensors.
+"""Photographs as tensors, from files of anybody: JPEG and PNG alone, of a size that is known before decoding.
+
+Pillow knows fifty formats, and starts another program for some of them, whatever a file's name says.
 
 Units   8-bit RGB, rows from the top, columns from the left
 """
 
-from collections.abc import Iterable
+import io
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +18,52 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from hands_lib.data.errors import DataError, MissingData
+from hands_lib.plain_files import cut, open_plain
+
+FORMATS = ("JPEG", "PNG")
+MOST_PIXELS = 50_000_000
+"""Of one photograph; decoded they take 150 MB."""
+_LARGEST = 256 << 20  # bytes of a file
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # 8 bits a channel, or fewer
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@contextmanager
+def opened_image(path: Path, whole: bool = True) -> Iterator[Image.Image]:
+    """The photograph at `path`, not yet decoded; what goes wrong with decoding inside the block is said too.
+
+    whole  whether the file is looked at to its end; not needed for its size
+
+    Raises MissingData where it is missing; DataError where it cannot be read, is no JPEG or PNG, breaks off,
+    has too many pixels, or has not 8 bits a channel (a depth map, say).
+    """
+    try:
+        file = open_plain(path, _LARGEST)
+    except FileNotFoundError:
+        raise MissingData(
+            f"{path} is missing, but its annotation is there: unpack the images again"
+        ) from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}): unpack it again") from None
+    try:
+        with file, Image.open(_checked(file) if whole else file, formats=FORMATS) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise DataError(
+                    f"{path} has {image.width} x {image.height} pixels, more than {MOST_PIXELS:,}: "
+                    f"make it smaller"
+                )
+            if image.mode not in _MODES:
+                raise DataError(
+                    f"{path} has not 8 bits a channel (Pillow's mode {image.mode}): it is no photograph, or "
+                    f"save it as 8-bit RGB"
+                )
+            yield image
+    except UnidentifiedImageError:
+        raise DataError(f"{path} is not an image in JPEG or PNG: unpack it again") from None
+    except DataError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} cannot be decoded ({cut(error)}): unpack it again") from None
 
 
 def read_image(path: Path, width: int, height: int) -> UInt8[Tensor, "height width 3"]:
@@ -20,25 +71,19 @@ def read_image(path: Path, width: int, height: int) -> UInt8[Tensor, "height wid
 
     Raises DataError where the file is missing, is no image, breaks off, or is not `width` x `height`.
     """
-    try:
-        with Image.open(path) as image:
-            if image.size != (width, height):  # before decoding, so that a wrong file costs no memory
-                raise DataError(
-                    f"{path} has {image.width} x {image.height} pixels, but its annotation says {width} x "
-                    f"{height}: the image or the annotation belongs to another release; unpack both again"
-                )
-            pixels = np.array(image.convert("RGB"))
-    except FileNotFoundError:
-        raise MissingData(
-            f"{path} is missing, but its annotation is there: unpack the images again"
-        ) from None
-    except UnidentifiedImageError:
-        raise DataError(f"{path} is not an image: unpack it again") from None
-    except DataError:
-        raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be decoded ({error}): unpack it again") from None
-    return torch.from_numpy(pixels)
+    with opened_image(path) as image:
+        if image.size != (width, height):  # before decoding, so that a wrong file costs no memory
+            raise DataError(
+                f"{path} has {image.width} x {image.height} pixels, but its annotation says {width} x "
+                f"{height}: the image or the annotation belongs to another release; unpack both again"
+            )
+        return torch.from_numpy(np.array(image.convert("RGB")))
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height, without decoding. Raises as `opened_image`."""
+    with opened_image(path, whole=False) as image:
+        return image.size
 
 
 def missing_files(paths: Iterable[Path]) -> list[bool]:
@@ -54,3 +99,19 @@ def missing_files(paths: Iterable[Path]) -> list[bool]:
                 there[folder] = frozenset()
         missing.append(path.name not in there[folder])
     return missing
+
+
+def _checked(file: io.BufferedIOBase) -> io.BufferedIOBase:
+    """The file in memory. Every part of a PNG has a checksum, and the last one says that it is the last;
+    Pillow looks at neither once it has enough pixels. Raises ValueError."""
+    raw = file.read()
+    place, kind = len(_PNG), b"" if raw.startswith(_PNG) else b"IEND"
+    while kind != b"IEND":
+        length = int.from_bytes(raw[place : place + 4], "big")
+        kind, end = raw[place + 4 : place + 8], place + 8 + length
+        if len(raw) < end + 4:
+            raise ValueError("it breaks off")
+        if zlib.crc32(raw[place + 4 : end]) != int.from_bytes(raw[end : end + 4], "big"):
+            raise ValueError("a checksum does not agree")
+        place = end + 4
+    return io.BytesIO(raw)

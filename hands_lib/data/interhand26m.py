@@ -29,7 +29,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from hands_lib.data.errors import DataError, MissingData
+from hands_lib.data.errors import DataError, MissingData, named_os_errors
 from hands_lib.data.images import missing_files, read_image
 from hands_lib.data.index_cache import Columns, indexed
 from hands_lib.data.interhand26m_files import (
@@ -114,6 +114,7 @@ class InterHand26M(Sequence[InterHandFrame]):
     large annotation files, see `data.index_cache`.
     """
 
+    @named_os_errors("InterHand2.6M")
     def __init__(
         self,
         root: str | Path,
@@ -326,6 +327,7 @@ class InterHand26M(Sequence[InterHandFrame]):
         return indexed(f"interhand26m-{self.split}{part}", files, build, self._cache)
 
     @cached_property
+    @named_os_errors("MANO's fits")
     def _mano(self) -> Columns | None:
         path = self.file("MANO_NeuralAnnot")
         if not path.exists():
@@ -342,6 +344,7 @@ class InterHand26M(Sequence[InterHandFrame]):
         return ManoAnnotation(pose, shape, translation, valid)
 
     @cached_property
+    @named_os_errors("RootNet's estimates")
     def _rootnet(self) -> Columns | None:
         name = f"rootnet_interhand2.6m_output_{self.split}.json"
         places = (self.root / "rootnet_output" / name, self.root / name)
@@ -363,6 +366,7 @@ def _part(columns: Columns, name: str) -> dict[str, np.ndarray]:
     return {key.removeprefix(prefix): a for key, a in columns.arrays.items() if key.startswith(prefix)}
 
 
+@named_os_errors("InterHand2.6M")
 def splits_in(root: str | Path) -> list[str]:
     """The splits whose `_data.json` lies somewhere under `root`, in a layout that `InterHand26M` reads."""
     return [split for split in SPLITS if _data_files(Path(root), split)]

@@ -12,14 +12,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from hands_lib.data.errors import DataError
+from hands_lib.data.errors import DataError, shown
 from hands_lib.data.index_cache import Columns
-from hands_lib.data.json_stream import AGAIN, entries, finite_numbers, numbers, unique_keys, value_of
+from hands_lib.data.json_stream import (
+    AGAIN,
+    entries,
+    finite_numbers,
+    numbers,
+    scalar_types,
+    unique_keys,
+    value_of,
+)
 from hands_lib.data.mano_annotation import HANDS, MANO_SIZES
 from hands_lib.hand.skeleton import JOINT_ORDERS, NUM_JOINTS, reorder
 
 HAND_TYPES = ("right", "left", "interacting")
 _ROWS = 2 * NUM_JOINTS  # joints of a time step on disk
+_MOST_OTHERS = 10_000  # entries of a _data.json besides images and annotations
+_MOST_CAMERAS = 100_000  # entries of a _camera.json: four a camera and capture
+_LONGEST_NAME = 1000  # characters
 _AT_ONCE = 4096  # entries that exist as Python objects at a time
 _IMAGE_KEYS = (
     "id", "file_name", "width", "height", "capture", "subject", "seq_name", "camera", "frame_idx",
@@ -75,12 +86,12 @@ def read_rootnet(path: Path, annotations: np.ndarray) -> Columns:
     box = np.zeros((len(rows), 4), np.float32)
     depth = np.full((len(rows), 2), np.nan, np.float32)
     present = np.zeros(len(rows), dtype=bool)
-    for keys, entry in entries(path, depth=1, pairs_hook=unique_keys(path)):
-        if len(keys) != 1 or type(keys[0]) is not int or not isinstance(entry, dict):
+    for keys, entry in entries(path, depth=1, pairs_hook=unique_keys(path), top="["):
+        if len(keys) != 1 or not isinstance(entry, dict):
             raise DataError(f"{path} is not a list of RootNet's estimates: {AGAIN}")
         where = f"{path}: entry {keys[0]}"
         identity = value_of(where, entry, "annot_id")
-        row = rows.get(identity) if isinstance(identity, int) else None
+        row = rows.get(identity) if type(identity) is int else None
         if row is None:
             continue
         if present[row]:
@@ -148,7 +159,9 @@ def _read_frames(path: Path) -> tuple[Arrays, Arrays, dict[str, list[str]]]:
         column = dict(zip(_ANNOTATION_KEYS, zip(*rows, strict=True), strict=True))
         types = _strings(path, "annotations", "hand_type", column["hand_type"], first)
         if unknown := set(types) - set(HAND_TYPES):
-            raise DataError(f"{path}: unknown hand_type {sorted(unknown)}; there are {', '.join(HAND_TYPES)}")
+            raise DataError(
+                f"{path}: unknown hand_type {shown(sorted(unknown))}; there are {', '.join(HAND_TYPES)}"
+            )
         packed = []
         for identity, given, known in zip(
             column["id"], column["joint_valid"], column["hand_type_valid"], strict=True
@@ -160,8 +173,10 @@ def _read_frames(path: Path) -> tuple[Arrays, Arrays, dict[str, list[str]]]:
                     f"{path}: annotation {identity}: joint_valid has {found}, where {_ROWS} flags of 0 or 1 "
                     f"(two hands of {NUM_JOINTS} joints) belong"
                 )
-            if known not in (0, 1):
-                raise DataError(f"{path}: annotation {identity}: hand_type_valid is {known!r}, not 0 or 1")
+            if type(known) not in (int, bool) or known not in (0, 1):
+                raise DataError(
+                    f"{path}: annotation {identity}: hand_type_valid is {shown(known)}, not 0 or 1"
+                )
             packed.append(flags)
         return {
             "id": _integers(path, "annotations", "id", column["id"], first),
@@ -174,9 +189,13 @@ def _read_frames(path: Path) -> tuple[Arrays, Arrays, dict[str, list[str]]]:
 
     gathered = {"images": _Gathered(convert_images), "annotations": _Gathered(convert_annotations)}
     take = {"images": itemgetter(*_IMAGE_KEYS), "annotations": itemgetter(*_ANNOTATION_KEYS)}
-    for keys, entry in entries(path, depth=2, pairs_hook=unique_keys(path)):
-        kind = keys[0] if keys else ""
+    others = 0
+    for keys, entry in entries(path, depth=2, pairs_hook=unique_keys(path), top="{"):
+        kind = keys[0]
         if kind not in gathered:
+            others += 1
+            if others > _MOST_OTHERS:
+                raise DataError(f"{path} holds more than images and annotations: this is not a _data.json")
             continue
         if len(keys) != 2 or type(keys[1]) is not int or not isinstance(entry, dict):
             raise DataError(f"{path}: {kind!r} is not a list of objects: this is not a file of InterHand2.6M")
@@ -184,7 +203,7 @@ def _read_frames(path: Path) -> tuple[Arrays, Arrays, dict[str, list[str]]]:
             gathered[kind].add(take[kind](entry))
         except KeyError as error:
             raise DataError(
-                f"{path}: {kind[:-1]} {entry.get('id', '(without id)')} has no key {error}: "
+                f"{path}: {kind[:-1]} {shown(entry.get('id', '(without id)'))} has no key {error}: "
                 f"this is not a _data.json of InterHand2.6M, or it was cut by another program"
             ) from None
     if not gathered["images"].count or not gathered["annotations"].count:
@@ -214,7 +233,11 @@ def _read_frames(path: Path) -> tuple[Arrays, Arrays, dict[str, list[str]]]:
 
 def _read_cameras(path: Path, data: Path, pairs: np.ndarray, counts: np.ndarray, names: list[str]) -> Arrays:
     # A file of a few megabytes, whose cameras stand in four places each.
-    content: dict[tuple, Any] = dict(entries(path, depth=3, pairs_hook=unique_keys(path)))
+    content: dict[tuple, Any] = {}
+    for keys, value in entries(path, depth=3, pairs_hook=unique_keys(path), top="{"):
+        content[keys] = value
+        if len(content) > _MOST_CAMERAS:
+            raise DataError(f"{path} holds far more than cameras: this is not a _camera.json")
     captures = {keys[0] for keys in content if keys}
     intrinsics = np.zeros((len(pairs), 3, 3), np.float32)
     camera_from_world = np.zeros((len(pairs), 4, 4), np.float32)
@@ -295,8 +318,8 @@ def reorder_flags(valid: np.ndarray) -> np.ndarray:
 
 def _steps(path: Path) -> Iterable[tuple[tuple, dict]]:
     """(capture, frame) as on disk, and the entry."""
-    for keys, entry in entries(path, depth=2, pairs_hook=unique_keys(path)):
-        if len(keys) != 2 or not isinstance(entry, dict):
+    for keys, entry in entries(path, depth=2, pairs_hook=unique_keys(path), top="{"):
+        if len(keys) != 2 or type(keys[1]) is not str or not isinstance(entry, dict):
             raise DataError(f"{path} does not hold one object for each frame of each capture: {AGAIN}")
         yield keys, entry
 
@@ -322,6 +345,8 @@ def pack_flags(value: Any) -> bytes | None:
     try:
         flags = bytes(chain.from_iterable(value))
     except (TypeError, ValueError):  # floats, or not nested
+        if not scalar_types(value) <= {int, float, bool}:  # numpy would read numbers from text
+            return None
         try:
             numbers = np.asarray(value, dtype=np.float64).reshape(-1)
         except (TypeError, ValueError, OverflowError):
@@ -335,19 +360,23 @@ def pack_flags(value: Any) -> bytes | None:
 def _integers(path: Path, kind: str, name: str, column: tuple, first: int) -> np.ndarray:
     for row, value in enumerate(column, start=first):
         if type(value) is not int or not 0 <= value < 2**63:
-            raise DataError(f"{path}: {name} of entry {row} of {kind!r} is {value!r}, no whole number >= 0")
+            raise DataError(
+                f"{path}: {name} of entry {row} of {kind!r} is {shown(value)}, no whole number >= 0"
+            )
     return np.array(column, dtype=np.int64)
 
 
 def _strings(path: Path, kind: str, name: str, column: tuple, first: int) -> tuple[str, ...]:
     for row, value in enumerate(column, start=first):
-        if type(value) is not str or not value or not value.isprintable():
-            raise DataError(f"{path}: {name} of entry {row} of {kind!r} is {value!r}, not a name")
+        if type(value) is not str or not 0 < len(value) <= _LONGEST_NAME or not value.isprintable():
+            raise DataError(f"{path}: {name} of entry {row} of {kind!r} is {shown(value)}, not a name")
     return column
 
 
 def _boxes(path: Path, ids: tuple, column: tuple) -> np.ndarray:
     try:
+        if not scalar_types([list(box) for box in column]) <= {int, float}:
+            raise ValueError
         boxes = np.array(column, dtype=np.float64)
         good = (np.abs(boxes) < np.finfo(np.float32).max).all(axis=-1)
     except (TypeError, ValueError, OverflowError):
@@ -363,14 +392,16 @@ def _boxes(path: Path, ids: tuple, column: tuple) -> np.ndarray:
 def _is_box(box: Any) -> bool:
     try:
         values = np.abs(np.asarray(box, dtype=np.float64))
-        return (values < np.finfo(np.float32).max).tolist() == [True] * 4
+        return (
+            scalar_types(box) <= {int, float} and (values < np.finfo(np.float32).max).tolist() == [True] * 4
+        )
     except (TypeError, ValueError, OverflowError):
         return False
 
 
 def _refuse_outside(path: Path, name: str) -> None:
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-        raise DataError(f"{path}: file_name {name!r} leaves the image folder: get the file again")
+        raise DataError(f"{path}: file_name {shown(name)} leaves the image folder: get the file again")
 
 
 def _find(haystack: np.ndarray, needles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

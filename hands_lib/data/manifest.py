@@ -15,12 +15,11 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import Annotated, Any
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from hands_lib.data.errors import DataError, MissingData
+from hands_lib.data.errors import DataError, MissingData, named_os_errors
 from hands_lib.data.freihand import COCO_FILE, FreiHand
 from hands_lib.data.freihand import SPLITS as FREIHAND_SPLITS
 from hands_lib.data.halo_sequence import read_halo_sequence
@@ -29,9 +28,12 @@ from hands_lib.data.interhand26m import InterHand26M, splits_in
 from hands_lib.data.reinterhand import LIGHTINGS, ReInterHand, captures_in
 from hands_lib.hand.mano import ManoError, read_mano_pickle
 from hands_lib.hand.skeleton import JOINT_ORDERS
+from hands_lib.plain_files import cut, open_plain
+from hands_lib.plain_yaml import LONGEST, Plain, read_yaml
 
 ENVIRONMENT_VARIABLE = "HANDS_DATA"
 MANIFEST_FOLDER = Path(__file__).resolve().parents[2] / "data_manifests"
+_LONGEST_PATH = 500  # characters, below the data set's folder
 _DECODED_IMAGES = 16  # photographs of each split that a check decodes; all are looked for
 _NAMED = 12  # incomplete folders that a check names; it counts the others
 COMPLETE, UNUSABLE, UNKNOWN, PARTIAL = range(4)
@@ -39,6 +41,8 @@ COMPLETE, UNUSABLE, UNKNOWN, PARTIAL = range(4)
 
 
 def _relative(path: str) -> str:
+    if len(path) > _LONGEST_PATH or not path.isprintable():
+        raise ValueError(f"{path[:60]!r} ... is no path that a data set has")
     if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
         raise ValueError(f"{path!r} leaves the data set's folder")
     return path
@@ -51,6 +55,7 @@ def _joint_order(name: str) -> str:
 
 
 _RelativePath = Annotated[str, AfterValidator(_relative)]
+_SplitName = Annotated[str, StringConstraints(pattern="^[A-Za-z0-9_]{1,40}$")]  # part of paths
 _Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 
 
@@ -104,7 +109,7 @@ class Manifest(_Facts):
     """None where no hands are annotated."""
     hands: _Text | None = None
     image_size: str | None = None
-    splits: dict[str, Split] = Field(min_length=1)
+    splits: dict[_SplitName, Split] = Field(min_length=1)
     layouts: list[Layout] = []
     """None where the project does not read the data: then only the folder is looked for."""
     notes: list[_Text] = []
@@ -176,18 +181,33 @@ def load_manifest(name: str) -> Manifest:
         raise DataError(f"no data set is called {name!r}; {hint}there are {', '.join(names)}")
     path = MANIFEST_FOLDER / f"{name}.yml"
     try:
-        manifest = Manifest.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except yaml.YAMLError as error:
-        raise DataError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        with open_plain(path, 4 * LONGEST) as file:
+            manifest = Manifest.model_validate(_with_nothing(read_yaml(file.read().decode())))
+    except OSError as error:
+        raise MissingData(f"{path} cannot be read ({error.strerror}): restore it with git") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 ({error.reason}): save it as UTF-8") from None
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the whole file"
-        raise DataError(f"{path}: {place}: {first['msg']} ({error.error_count()} such faults)") from None
+        place = cut(".".join(str(part) for part in first["loc"])) or "the whole file"
+        raise DataError(f"{path}: {place}: {cut(first['msg'])} ({error.error_count()} such faults)") from None
+    except ValueError as error:
+        raise DataError(f"{path} {error}: mend it") from None
     if manifest.name != name:
         raise DataError(f"{path} says that its name is {manifest.name!r}: rename the file or the data set")
     return manifest
 
 
+def _with_nothing(value: Any) -> Any:
+    """Text as it stands, but None for `null` and for what is left out."""
+    if isinstance(value, list):
+        return [_with_nothing(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _with_nothing(part) for key, part in value.items()}
+    return None if isinstance(value, Plain) and value in ("", "~", "null") else value
+
+
+@named_os_errors("the folder of the data")
 def find_data(name: str, root: str | Path | None = None) -> Path | None:
     """Folder of a data set on this machine, or None where nothing of it is known.
 
@@ -278,6 +298,7 @@ class CheckReport:
         return "\n\n".join(parts)
 
 
+@named_os_errors("the folder of the data")
 def check(name: str, root: str | Path | None = None) -> CheckReport:
     """Compares a data set's folder with its manifest, and reads it where the library has a reader.
 
@@ -287,7 +308,7 @@ def check(name: str, root: str | Path | None = None) -> CheckReport:
     folder = require_data(name, root)
     if not manifest.layouts:
         report = CheckReport(manifest, folder, None)
-        there = sorted(path.name for path in folder.iterdir())
+        there = [path for path in folder.iterdir() if not path.name.startswith(".")]  # as .DS_Store
         (report.present if there else report.missing).append(
             f"{len(there)} file{'s' * (len(there) > 1)} or folder{'s' * (len(there) > 1)}"
             if there
@@ -369,20 +390,22 @@ def _check_file(report: CheckReport, file: DataFile, relative: str) -> None:
     if path.is_dir():
         report.present.append(f"{relative}/")
         return
-    size = path.stat().st_size
-    if file.size is not None and size != file.size:
-        report.corrupt.append(f"{relative}: {size} bytes instead of {file.size}: get it again")
-    elif file.sha256 is not None and _sha256(path) != file.sha256:
-        report.corrupt.append(f"{relative}: its SHA-256 is not that of the manifest: get it again")
-    elif size == 0:
-        report.corrupt.append(f"{relative}: empty: get it again")
+    try:
+        with open_plain(path) as opened:
+            size = os.fstat(opened.fileno()).st_size
+            fault = None
+            if file.size is not None and size != file.size:
+                fault = f"{size} bytes instead of {file.size}"
+            elif size == 0:
+                fault = "empty"
+            elif file.sha256 and hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
+                fault = "its SHA-256 is not that of the manifest"
+    except OSError as error:
+        fault = f"it cannot be read ({error.strerror})"
+    if fault:
+        report.corrupt.append(f"{relative}: {fault}: get it again")
     else:
         report.present.append(relative)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_interhand26m(report: CheckReport) -> None:

@@ -13,7 +13,8 @@ a `FisheyeCamera` and no `sample.camera`.
 """
 
 import copy
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,11 +23,10 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image
 from torch import Tensor
 
-from hands_lib.data.errors import DataError, MissingData
-from hands_lib.data.images import read_image
+from hands_lib.data.errors import DataError, MissingData, named_os_errors, shown
+from hands_lib.data.images import image_size, read_image
 from hands_lib.data.json_stream import AGAIN, finite_numbers, numbers, read_json, value_of
 from hands_lib.data.mano_annotation import HANDS, MANO_SIZES, ManoAnnotation
 from hands_lib.data.skipped import BLACK_BELOW, Skipped, first_reason, photograph_masks
@@ -93,6 +93,7 @@ class ReInterHand(Sequence[ReInterHandFrame]):
     `skipped`. Raises MissingData for a missing folder, DataError for content that contradicts the format.
     """
 
+    @named_os_errors("the capture")
     def __init__(
         self,
         root: str | Path,
@@ -121,12 +122,10 @@ class ReInterHand(Sequence[ReInterHandFrame]):
             )
         self._own = own
         self._photographs: list[tuple[str, int, Path]] = []
-        folders = sorted(p for p in (own / "images").iterdir() if p.is_dir()) if cameras == "studio" else [
-            own / "images"
-        ]  # fmt: skip
+        folders = _visible((own / "images").iterdir()) if cameras == "studio" else [own / "images"]
         for folder in folders:
             camera = folder.name if cameras == "studio" else "ego"
-            for path in sorted(folder.glob("*.png")):
+            for path in _visible(folder.glob("*.png")) if folder.is_dir() else ():
                 if not path.stem.isdecimal():
                     raise DataError(f"{path} is not named after its frame: unpack the photographs again")
                 self._photographs.append((camera, int(path.stem), path))
@@ -140,6 +139,7 @@ class ReInterHand(Sequence[ReInterHandFrame]):
     def __len__(self) -> int:
         return len(self._photographs)
 
+    @named_os_errors("the capture")
     def __getitem__(self, number: int) -> ReInterHandFrame:
         if not -len(self) <= number < len(self):
             raise IndexError(f"frame {number} of {len(self)} in {self._own}")
@@ -192,9 +192,11 @@ class ReInterHand(Sequence[ReInterHandFrame]):
         if self.cameras == "ego" and path.is_file():
             ratios = _objects(path)
             values = [ratios.get(f"{frame:06d}") for frame in frames]
-            bad = next((value for value in values if type(value) not in (int, float)), None)
-            if bad is not None or None in values:
-                raise DataError(f"{path} has no number for each photograph (found {bad!r}): {AGAIN}")
+            for value in values:
+                if type(value) not in (int, float) or not -math.inf < value < math.inf:
+                    raise DataError(
+                        f"{path} has no number for each photograph (found {shown(value)}): {AGAIN}"
+                    )
             masks["with truncated hands"] = np.array(values) < _LEAST_TRUNCATION_RATIO
         return masks
 
@@ -218,6 +220,7 @@ class ReInterHand(Sequence[ReInterHandFrame]):
         return ManoAnnotation(values["pose"], values["shape"], values["trans"], valid)
 
 
+@named_os_errors("the folder of captures")
 def captures_in(root: str | Path) -> dict[str, Path]:
     """The captures below `root` or `root/data`: folders that hold photographs of either kind."""
     places = [place for place in (Path(root) / "data", Path(root)) if place.is_dir()]
@@ -227,9 +230,14 @@ def captures_in(root: str | Path) -> dict[str, Path]:
         )
     return {
         folder.name: folder
-        for folder in sorted(places[0].iterdir())
+        for folder in _visible(places[0].iterdir())
         if any((folder / name).is_dir() for name in ("Mugsy_cameras", "Ego_cameras"))
     }
+
+
+def _visible(paths: Iterable[Path]) -> list[Path]:
+    """Sorted, without what systems put beside files: macOS has a `._095964.png` for `095964.png`."""
+    return sorted(path for path in paths if not path.name.startswith("."))
 
 
 def _objects(path: Path) -> dict[str, Any]:
@@ -269,8 +277,4 @@ def _read_keypoints(path: Path) -> tuple[Float[Tensor, "21 3"], Tensor]:
 
 @lru_cache(maxsize=4096)
 def _size(path: Path) -> tuple[int, int]:
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} is not an image ({error}): unpack it again") from None
+    return image_size(path)

@@ -9,18 +9,17 @@ Units    metres, radians
 Frame    MANO's own; the root turns about the wrist joint, then `translation` is added
 Order    joints in the library's order; on disk the order "mano", tips are surface vertices
 
-The official files are Python-2 pickles, and a pickle can run any program when it is read. `read_mano_pickle`
-knows the few names that those files need and refuses every other one by name.
+The official files are Python-2 pickles, and a pickle can run any program when Python reads it. Here
+`hand.pickled_arrays` does, which knows the few names that those files need and runs nothing.
 """
 
 import contextlib
+import hashlib
 import io
-import pickle
-import zlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any, Literal
 
 import numpy as np
@@ -28,9 +27,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from hands_lib.cache import cache_folder
+from hands_lib.cache import made_once
 from hands_lib.geometry.meshes import boundary_edges
-from hands_lib.hand.skeleton import reorder
+from hands_lib.hand.pickled_arrays import ForbiddenNameError, PickledArraysError, array_of, read_pickle
+from hands_lib.hand.skeleton import NUM_JOINTS, reorder
+from hands_lib.plain_files import ContentError, read_npz, read_plain
 from hands_lib.structures import Mesh, TensorFields
 
 Side = Literal["right", "left"]
@@ -64,6 +65,11 @@ _SHAPES: dict[str, tuple[int, ...]] = {
 }
 _PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
 _LARGEST = 64 << 20  # bytes; an official file has about 4 MB
+_READER = 1  # of what is kept in the cache
+_SAVED_AGAIN = (
+    "save it so that it holds plain arrays alone: "
+    "numpy.savez('MANO_RIGHT.npz', J_regressor=model['J_regressor'].toarray(), v_template=..., ...)"
+)
 
 
 class ManoError(ValueError):
@@ -157,7 +163,10 @@ class ManoHand(nn.Module):
         shape: Float[Tensor, "batch 10"],
         translation: Float[Tensor, "batch 3"],
     ) -> ManoSurface:
-        """`pose` is the root's axis-angle and then the fingers': 45 angles, or the coefficients."""
+        """`pose` is the root's axis-angle and then the fingers': 45 angles, or the coefficients. No hands
+        give no surfaces."""
+        if not len(pose):  # smplx cannot shape nothing
+            return ManoSurface(pose.new_zeros(0, NUM_VERTICES, 3), pose.new_zeros(0, NUM_JOINTS, 3))
         fingers = pose[:, 3:] if self.basis is None else pose[:, 3:] @ self.basis
         out = self.layer(global_orient=pose[:, :3], hand_pose=fingers, betas=shape, transl=translation)
         tips = out.vertices[:, list(TIP_VERTICES[self.tips])]
@@ -238,38 +247,40 @@ def fix_left_shape(right: Mapping[str, np.ndarray], left: Mapping[str, np.ndarra
 def read_mano(path: str | Path, *, cache: str | Path | None = None) -> Arrays:
     """The arrays of one MANO file, .pkl or .npz, checked for names, shapes and finite numbers.
 
-    A pickle is converted once into an .npz without objects in the folder `cache` (`hands_lib.cache`), and
-    read from there as long as it does not change. Raises ManoError where the file is missing, too large,
-    damaged, no MANO model, or names anything that must not run.
+    A pickle is read once and its arrays kept in the folder `cache` (`hands_lib.cache`), where they are found
+    by the SHA-256 of the whole file. Raises ManoError where the file is missing, cannot be read, is too
+    large, damaged, no MANO model, or names anything that must not run.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ManoError(f"{path} is missing. {LICENCE}")
-    if path.stat().st_size > _LARGEST:
-        raise ManoError(f"{path} has {path.stat().st_size} bytes: no MANO model is that large")
-    if path.suffix == ".npz":
-        return _checked(_read_npz(path), str(path))
-    raw = path.read_bytes()
-    safe = Path(cache or cache_folder()) / "mano" / f"{path.stem}-{zlib.crc32(raw):08x}-{len(raw)}.npz"
-    if safe.is_file():
-        # A damaged copy is made again.
-        with contextlib.suppress(ManoError):
-            return _checked(_read_npz(safe), str(safe))
-    arrays = _checked(_read_pickle(raw, str(path)), str(path))
-    _write_npz(safe, arrays)
-    return arrays
+    where, raw = str(path), _read_file(path)
+    if Path(path).suffix.lower() == ".npz":
+        return _checked(_read_npz(raw, where), where)
+
+    def make() -> dict[str, Tensor]:
+        return {name: torch.from_numpy(a) for name, a in _checked(_read_pickle(raw, where), where).items()}
+
+    kept = made_once("mano", [_READER, hashlib.sha256(raw).hexdigest()], make, folder=cache)
+    return _checked({name: tensor.numpy() for name, tensor in kept.items()}, where)
 
 
 def read_mano_pickle(path: str | Path) -> Arrays:
     """The arrays of an official pickle; nothing in it can run. Errors as of `read_mano`."""
-    return _checked(_read_pickle(Path(path).read_bytes(), str(path)), str(path))
+    return _checked(_read_pickle(_read_file(path), str(path)), str(path))
+
+
+def _read_file(path: str | Path) -> bytes:
+    try:
+        return read_plain(path, _LARGEST)
+    except FileNotFoundError:
+        raise ManoError(f"{path} is missing. {LICENCE}") from None
+    except OSError as error:
+        raise ManoError(f"{path} cannot be read ({error.strerror}): name the official file") from None
 
 
 def _find(folder: Path, side: str) -> Path:
     for place in (folder, folder / "mano", folder / "models"):
         for suffix in (".pkl", ".npz"):
             path = place / f"MANO_{side.upper()}{suffix}"
-            if path.is_file():
+            if os.path.lexists(path):  # whether it can be read, reading says
                 return path
     raise ManoError(f"{folder / f'MANO_{side.upper()}.pkl'} is missing. {LICENCE}")
 
@@ -288,144 +299,33 @@ def _smplx() -> tuple[Any, Any]:
 # --- files ---------------------------------------------------------------------------------------------
 
 
-class _Stub:
-    """Stands for a class of chumpy: keeps the state and does nothing with it."""
-
-    def __init__(self, *args, **kwargs):
-        if args or kwargs:
-            raise pickle.UnpicklingError("a chumpy object with constructor arguments")
-        self.state: dict[str, Any] = {}
-
-    def __setstate__(self, state: Any) -> None:
-        if not isinstance(state, dict):
-            raise pickle.UnpicklingError("a chumpy object whose state is no dictionary")
-        self.state = state
-
-
-class _Ch(_Stub):
-    """chumpy.ch.Ch: an array."""
-
-
-class _Select(_Stub):
-    """chumpy.reordering.Select: entries of another array, put into a shape."""
-
-
-def _encode(text: Any, encoding: Any) -> bytes:
-    if not isinstance(text, str) or encoding != "latin1":
-        raise pickle.UnpicklingError("_codecs.encode for anything but latin1 text")
-    return text.encode("latin1")
-
-
-def _bare_object(kind: Any, base: Any, state: Any) -> Any:
-    """copy_reg._reconstructor, for our stubs and sparse matrices alone."""
-    from scipy.sparse import csc_matrix
-
-    if kind not in (_Ch, _Select, csc_matrix) or base is not object or state is not None:
-        raise pickle.UnpicklingError("copy_reg._reconstructor for anything but chumpy's and sparse objects")
-    return object.__new__(kind)
-
-
-def _allowed() -> dict[tuple[str, str], Any]:
-    from scipy.sparse import csc_matrix
-
-    reconstruct = np._core.multiarray._reconstruct
-    return {
-        ("numpy.core.multiarray", "_reconstruct"): reconstruct,
-        ("numpy._core.multiarray", "_reconstruct"): reconstruct,
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        ("scipy.sparse.csc", "csc_matrix"): csc_matrix,
-        ("scipy.sparse._csc", "csc_matrix"): csc_matrix,
-        ("chumpy.ch", "Ch"): _Ch,
-        ("chumpy.reordering", "Select"): _Select,
-        ("__builtin__", "set"): set,
-        ("builtins", "set"): set,
-        # files that were saved again by a newer Python, or with an older protocol
-        ("_codecs", "encode"): _encode,
-        ("copy_reg", "_reconstructor"): _bare_object,
-        ("copyreg", "_reconstructor"): _bare_object,
-        ("__builtin__", "object"): object,
-        ("builtins", "object"): object,
-    }
-
-
-class _Refused(Exception):
-    pass
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, raw: bytes):
-        super().__init__(io.BytesIO(raw), encoding="latin1")
-        self._names = _allowed()
-
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return self._names[module, name]
-        except KeyError:
-            raise _Refused(f"{module}.{name}") from None
-
-    def persistent_load(self, identity: Any) -> Any:
-        raise _Refused(f"a persistent object {identity!r}")
-
-
 def _read_pickle(raw: bytes, where: str) -> Arrays:
     try:
-        content = _Unpickler(raw).load()
-    except _Refused as refused:
+        content = read_pickle(raw)
+    except ForbiddenNameError as refused:
         raise ManoError(
-            f"{where} names {refused}, which no MANO model needs and which could run a program: it was not "
+            f"{where} names {refused}, which no MANO model needs and which could run a program: nothing was "
             f"executed; download the official file again"
         ) from None
-    except Exception as error:  # damaged pickles raise whatever the damage happens to hit
+    except PickledArraysError as error:
         raise ManoError(
-            f"{where} is not a whole pickle of a MANO model ({type(error).__name__}: {error}): "
-            f"download it again"
+            f"{where} is not a whole pickle of a MANO model ({error}): download it again, or {_SAVED_AGAIN}"
         ) from None
-    if not isinstance(content, dict):
-        raise ManoError(f"{where} holds a {type(content).__name__}, no MANO model: download it again")
+    arrays = {}
+    for name in _SHAPES:
+        if name in content:
+            try:
+                arrays[name] = array_of(content[name])
+            except PickledArraysError as error:
+                raise ManoError(f"{where}: {name}: {error}: download it again, or {_SAVED_AGAIN}") from None
+    return arrays
+
+
+def _read_npz(raw: bytes, where: str) -> Arrays:
     try:
-        return {name: _array(content[name]) for name in _SHAPES if name in content}
-    except Exception as error:  # as above: states of stubs and sparse matrices may be anything
-        raise ManoError(f"{where} is damaged ({type(error).__name__}: {error}): download it again") from None
-
-
-def _array(value: Any) -> np.ndarray:
-    if isinstance(value, _Ch):
-        value = value.state["x"]
-    elif isinstance(value, _Select):
-        source = _array(value.state["a"])
-        value = source.reshape(-1)[np.asarray(value.state["idxs"])].reshape(value.state["preferred_shape"])
-    elif type(value).__name__ == "csc_matrix":
-        value.check_format(full_check=True)  # its indices come from the file
-        if np.prod(value.shape) > 16 * NUM_VERTICES:
-            raise ValueError(f"a sparse matrix of shape {value.shape}")
-        value = value.toarray()
-    if not isinstance(value, np.ndarray):
-        raise TypeError(f"a {type(value).__name__} where an array belongs")
-    return value
-
-
-def _read_npz(path: Path) -> Arrays:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in _SHAPES if name in file.files}
-    except Exception as error:  # zip, npy and number formats each have errors of their own
-        raise ManoError(
-            f"{path} is not a whole .npz file of numbers ({type(error).__name__}: {error}): make it again"
-        ) from None
-
-
-def _write_npz(path: Path, arrays: Arrays) -> None:
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            temporary = Path(file.name)
-            np.savez(file, **arrays)
-        temporary.replace(path)
-    except OSError:  # a read-only home: the next reading converts again
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        return read_npz(raw, _LARGEST)
+    except ContentError as error:
+        raise ManoError(f"{where}: {error}; {_SAVED_AGAIN}") from None
 
 
 def _checked(arrays: Arrays, where: str) -> Arrays:

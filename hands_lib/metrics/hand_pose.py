@@ -20,6 +20,7 @@ from torch import Tensor
 from hands_lib.geometry.alignment import procrustes
 from hands_lib.hand.kinematics import mirror
 from hands_lib.hand.skeleton import JOINTS
+from hands_lib.metrics.masks import checked_mask
 
 _WRIST, _MIDDLE_BASE = JOINTS.index("wrist"), JOINTS.index("middle_1")
 
@@ -79,7 +80,7 @@ def mpjpe_mm(
     errors = joint_errors_mm(predicted, target)
     if valid is None:
         return errors.mean()
-    if not valid.any():
+    if not checked_mask("valid", valid, errors.shape).any():
         raise ValueError("mpjpe_mm: no joint is valid, so there is nothing to average")
     return errors[valid].mean()
 
@@ -98,6 +99,7 @@ def aligned(
     """
     if valid is None:
         valid = torch.ones(target.shape[:-1], dtype=torch.bool, device=target.device)
+    checked_mask("valid", valid, target.shape[:-1])
     if protocol.procrustes is not None:
         counts = valid & (valid.sum(dim=-1, keepdim=True) >= 3)
         return _procrustes(predicted, target, protocol, counts), counts
@@ -167,6 +169,8 @@ def interhand_mpjpe_mm(
 
     Raises ValueError where a joint is valid in no sample of the group; the official program fails there too.
     """
+    checked_mask("valid", valid, target.shape[:-1])
+    checked_mask("interacting", interacting, target.shape[:1])
     if group not in ("single", "interacting", "all"):
         raise ValueError(f"unknown group {group!r}; there are single, interacting, all")
     member = {"single": ~interacting, "interacting": interacting, "all": torch.ones_like(interacting)}[group]
@@ -187,16 +191,23 @@ def mrrpe_mm(
     target: Float[Tensor, "sample 2 21 3"],
     valid: Bool[Tensor, "sample 2 21"],
     root: str = "wrist",
+    interacting: Bool[Tensor, " sample"] | None = None,
 ) -> Float[Tensor, ""]:
     """Mean relative-root position error: how far the left root is from its place relative to the right one.
 
     Over the samples in which both roots are valid; InterHand2.6M's root is the wrist, IntagHand's middle_1.
+
+    interacting  the samples of two hands that belong together, which alone count in InterHand2.6M's official
+                 evaluation; None where all are (a sample of a single hand may have joints of the other one)
+
     Raises ValueError if there are none.
     """
     joint = JOINTS.index(root)
-    both = valid[:, :, joint].all(dim=1)
+    both = checked_mask("valid", valid, target.shape[:-1])[:, :, joint].all(dim=1)
+    if interacting is not None:
+        both = both & checked_mask("interacting", interacting, target.shape[:1])
     if not both.any():
-        raise ValueError(f"mrrpe_mm: both hands' {root} is valid in no sample")
+        raise ValueError(f"mrrpe_mm: both hands' {root} is valid in no sample that counts")
     offset = (predicted - target)[both][:, :, joint]
     return 1000 * torch.linalg.vector_norm(offset[:, 1] - offset[:, 0], dim=-1).mean()
 
@@ -206,11 +217,32 @@ def pck_auc(
 ) -> Float[Tensor, ""]:
     """Area under the share of errors below a threshold, thresholds from 0 to `longest_mm`: 1 is perfect.
 
-    Trapezoidal rule over `steps` thresholds, as the evaluations of HO-3D and DexYCB do.
+    Trapezoidal rule over `steps` thresholds, as the evaluations of HO-3D and DexYCB do. Those take the area
+    of each key point and average: `keypoint_auc`, which is the same only where every key point is valid
+    equally often.
     """
     thresholds = torch.linspace(0, longest_mm, steps, dtype=errors_mm.dtype, device=errors_mm.device)
     share = (errors_mm[:, None] <= thresholds).to(errors_mm.dtype).mean(dim=0)
     return torch.trapezoid(share, thresholds) / longest_mm
+
+
+def keypoint_auc(
+    errors_mm: Float[Tensor, "sample joint"],
+    valid: Bool[Tensor, "sample joint"],
+    longest_mm: float = 50.0,
+    steps: int = 100,
+) -> Float[Tensor, ""]:
+    """`pck_auc` of each key point over the samples where it is valid, averaged over the key points, as the
+    official evaluations of FreiHAND, HO-3D and DexYCB do. A key point that is never valid does not count.
+
+    Raises ValueError if none is ever valid.
+    """
+    checked_mask("valid", valid, errors_mm.shape)
+    seen = valid.any(dim=0).nonzero().flatten().tolist()
+    if not seen:
+        raise ValueError("keypoint_auc: no key point is valid, so there is nothing to average")
+    areas = [pck_auc(errors_mm[valid[:, joint], joint], longest_mm, steps) for joint in seen]
+    return torch.stack(areas).mean()
 
 
 def _palm_ratio(predicted: Tensor, target: Tensor, counts: Tensor) -> Tensor:
@@ -227,13 +259,22 @@ def _palm_ratio(predicted: Tensor, target: Tensor, counts: Tensor) -> Tensor:
 
 
 def _procrustes(predicted: Tensor, target: Tensor, protocol: Protocol, counts: Tensor) -> Tensor:
-    # A hand that does not count is aligned with all its points, so that none of the batch is undefined.
-    weights = torch.where(counts.any(dim=-1, keepdim=True), counts, True).to(predicted)
+    # A point that does not count may hold anything, also NaN, which no weight takes out of a sum. A hand that
+    # does not count has points of no meaning instead, so that none of the batch is undefined.
+    hand = counts.any(dim=-1, keepdim=True)
+    weights = torch.where(hand, counts, True).to(predicted)
+    filler = torch.eye(3).to(predicted).repeat(predicted.shape[-2], 1)[: predicted.shape[-2]]
+    ours, theirs = (
+        torch.where(hand[..., None], torch.where(counts[..., None], points, 0), filler)
+        for points in (predicted, target)
+    )
     with_scale = protocol.procrustes == "similarity"
-    moved = procrustes(predicted, target, weights, with_scale).transform(predicted)
+    moved = procrustes(ours, theirs, weights, with_scale).transform(predicted)
     if not protocol.reflection:
         return moved
     # The best improper motion is a mirror and the best proper one after it.
-    other = procrustes(mirror(predicted), target, weights, with_scale).transform(mirror(predicted))
-    residuals = [(weights * (p - target).square().sum(dim=-1)).sum(dim=-1) for p in (moved, other)]
+    other = procrustes(mirror(ours), theirs, weights, with_scale).transform(mirror(predicted))
+    residuals = [
+        torch.where(counts, (p - target).square().sum(dim=-1), 0).sum(dim=-1) for p in (moved, other)
+    ]
     return torch.where((residuals[1] < residuals[0])[..., None, None], other, moved)

@@ -18,6 +18,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from hands_lib.metrics.masks import checked_mask
+
 _WINDOW = 7
 _BACKBONES = {
     "alex": "alexnet-owt-7be5be79.pth",
@@ -42,7 +44,7 @@ def psnr(
     if mask is None:
         error = square.mean(dim=(-2, -1))
     else:
-        count = mask.sum(dim=(-2, -1))
+        count = checked_mask("mask", mask, square.shape).sum(dim=(-2, -1))
         if bool((count == 0).any()):
             raise ValueError("psnr: a mask is empty, so there is nothing to compare")
         error = torch.where(mask, square, 0).sum(dim=(-2, -1)) / count
@@ -51,6 +53,7 @@ def psnr(
 
 def crop(picture: Tensor, mask: Bool[Tensor, "height width"]) -> Tensor:
     """The rectangle around a mask, cut out of a picture (*batch, height, width, channel)."""
+    checked_mask("mask", mask, picture.shape[-3:-1])
     rows, columns = mask.any(dim=1).nonzero().flatten(), mask.any(dim=0).nonzero().flatten()
     if not len(rows):
         raise ValueError("crop: the mask is empty")

@@ -12,9 +12,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from hands_lib.plain_yaml import LONGEST, read_yaml
 from hands_lib.reproduce.jobs import SMOKE  # the profile that a chapter's own defaults stand for
 from hands_lib.reproduce.project import ProjectError, find_root, nearest, replacing
-from hands_lib.reproduce.values import LONGEST, as_read, example, fit, is_json, read_yaml, shown, wanted
+from hands_lib.reproduce.values import as_read, example, fit, is_json, shown, wanted
 
 HEADER = ("slug", "tables", "back_matter")  # what may stand under `hands` in a page's header
 OF_A_JOB = ("profile", "variants", "seeds")  # parameters that a job's line names by themselves

@@ -8,8 +8,12 @@ A training loop keeps its whole state in one dictionary, and says in one line wh
 
 A job that goes on must draw the random numbers of one that was never stopped: seed each step by its number
 (`1000 * seed + step`), or keep the generator's state in the checkpoint. `record_job` deletes the checkpoint.
+
+A file begins with the SHA-256 of the rest of it: torch does not look whether its tensors' bytes are whole.
 """
 
+import hashlib
+import io
 import pickle
 import warnings
 import zipfile
@@ -20,6 +24,7 @@ from hands_lib.reproduce.jobs import Job
 from hands_lib.reproduce.project import ProjectError, find_root, replacing, set_aside
 from hands_lib.reproduce.versions import version_of
 
+_START = b"hands checkpoint "
 DAMAGE = (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError, KeyError)
 
 
@@ -39,11 +44,12 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """
     import torch
 
-    with replacing(path) as temporary:
-        try:
-            torch.save(state, temporary)
-        except RuntimeError as error:  # torch's own writer hides the system's error
-            raise ProjectError(f"{path} cannot be written ({error}): is the disk full?") from error
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getbuffer()
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(_START + hashlib.sha256(content).hexdigest().encode() + b"\n")
+        file.write(content)
 
 
 def load_checkpoint(path: Path, map_location: str = "cpu") -> dict[str, Any] | None:
@@ -52,11 +58,16 @@ def load_checkpoint(path: Path, map_location: str = "cpu") -> dict[str, Any] | N
     import torch
 
     try:
-        return torch.load(path, map_location=map_location, weights_only=True)
+        first, _, content = path.read_bytes().partition(b"\n")
+        if first != _START + hashlib.sha256(content).hexdigest().encode():
+            raise ValueError("its checksum does not agree" if content else "it breaks off")
+        return torch.load(io.BytesIO(content), map_location=map_location, weights_only=True)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise ProjectError(f"{path} cannot be read ({error.strerror}): mend this, or remove it") from error
     except DAMAGE as error:
-        why = (str(error) or "it is empty").splitlines()[0][:120]
+        why = str(error).partition("\n")[0][:120]
         warnings.warn(
             f"{path} is damaged ({why}); set aside as {set_aside(path).name}, "
             "the job starts from its beginning",

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
+_LONGEST_PREFIX = 40  # characters: a name may have 255 bytes
 FOLDERS = ("HANDS_DATA", "HANDS_RESULTS", "HANDS_CACHE")  # environment variables that name a folder
 
 
@@ -57,12 +58,13 @@ def absolute_folders() -> None:
 def own_prefix(name: str) -> str:
     """Start of a temporary file's name; says whose it is, so that `remove_leftovers` can tell what a killed
     process left."""
-    return f".{name}.{socket.gethostname()}.{os.getpid()}."
+    return f".{name[:_LONGEST_PREFIX]}.{socket.gethostname()}.{os.getpid()}."
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary neighbour to write to, which replaces `path` when the block ends without an error.
+def replacing(path: Path, suffix: str = "") -> Iterator[Path]:
+    """A temporary neighbour to write to, which replaces `path` when the block ends without an error. Its name
+    ends in `suffix`.
 
     A reader, or a crash, never sees half a file.
 
@@ -72,7 +74,7 @@ def replacing(path: Path) -> Iterator[Path]:
     name = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=own_prefix(path.name))
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=own_prefix(path.name), suffix=suffix)
         os.close(handle)
         yield Path(name)
         with open(name, "rb") as file:

@@ -6,11 +6,11 @@ The input is only ever read. The output is written whole or not at all, and repl
 The method stands in `methods.intersections.untangle`, the file format in `data.hand_pair_files`.
 """
 
-import hashlib
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from hands_lib.data.hand_pair_files import HandPairFile, read_hand_pairs, write_hand_pairs
 from hands_lib.methods.intersections.occupancy import OccupancyNetwork, OccupancySettings
 from hands_lib.methods.intersections.untangle import Untangled, UntangleSettings, untangle
-from hands_lib.reproduce.project import ProjectError, write_atomically
+from hands_lib.reproduce.project import ProjectError, remove_leftovers, replacing
 from hands_lib.reproduce.trained import load_weights, trained
 
 NETWORK = "intersections", "occupancy", "validation, palm frame"
@@ -66,14 +66,27 @@ def untangle_file(
     occupancy = None if settings.method == "distance" else load_network(root).to(chosen)
     rows = given.complete.nonzero()[:, 0]
     joints, confidence = (values[rows].to(chosen) for values in (given.joints, given.confidence))
-    result, seconds = _timed(joints, confidence, rows, sequence, settings, occupancy, quiet)
-    outcome = given.joints.clone()
-    outcome[rows] = result.joints.to(outcome)
-    write_hand_pairs(target, replace(given, joints=outcome))
-    content = _report(source, target, given, result, rows, settings, seconds, time.time() - started)
-    if report is not None:
-        write_atomically(report, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    # Before the work: what cannot be written is found now, and stands nowhere half-written.
+    with _created(target) as unfinished, _created(report) as unfinished_report:
+        result, seconds = _timed(joints, confidence, rows, sequence, settings, occupancy, quiet)
+        outcome = given.joints.clone()
+        outcome[rows] = result.joints.to(outcome)
+        write_hand_pairs(unfinished, replace(given, joints=outcome))
+        content = _report(source, target, given, result, rows, settings, seconds, time.time() - started)
+        if report is not None:
+            unfinished_report.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
     return content
+
+
+@contextmanager
+def _created(path: Path | None) -> Iterator[Path | None]:
+    """A file in the same folder that takes the place of `path` when the block ends without an error."""
+    if path is None:
+        yield None
+        return
+    remove_leftovers(path.absolute().parent)
+    with replacing(path, suffix=path.suffix) as unfinished:
+        yield unfinished
 
 
 def report_text(report: Mapping[str, Any]) -> str:
@@ -154,7 +167,7 @@ def _report(
     device = result.joints.device
     return {
         "input": str(source),
-        "input_sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+        "input_sha256": given.sha256,
         "output": str(target),
         "order": given.order,
         "unit": given.unit,
@@ -180,6 +193,8 @@ def _check_paths(source: Path, target: Path, report: Path | None, force: bool) -
             raise ProjectError(f"{path} is the input: the input is never written to; name another output")
         if path.is_dir():
             raise ProjectError(f"{path} is a folder: name a file in it")
+        if not path.absolute().parent.is_dir():
+            raise ProjectError(f"{path.parent} is no folder, so {path} cannot be written: make it first")
         if path.exists() and not force:
             raise ProjectError(f"{path} is there already: name another file, or say --force to replace it")
     if report is not None and report.resolve() == target.resolve():

@@ -1,8 +1,8 @@
 """Values that a person writes, in YAML files and after `-p`, read by the type of what they replace.
 
 Text stays text where text is wanted (`12:30`, `no`, `2024`), a number stays a number (`-1e-3`), and nothing
-but JSON's types comes out: papermill writes anything else into a chapter as code that runs. Length and depth
-are bounded before YAML builds anything; aliases and tags are not read.
+but JSON's types comes out: papermill writes anything else into a chapter as code that runs. The YAML itself
+is read by `hands_lib.plain_yaml`.
 """
 
 import json
@@ -11,11 +11,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-import yaml
+from hands_lib.plain_yaml import SHOWN, Plain
 
-LONGEST = 2**16  # characters of one file or value
-DEEPEST = 20  # lists and names inside each other
-SHOWN = 60  # characters of a wrong value that a message repeats
 INTEGER = 2**63  # whole numbers of a parameter are smaller: PyTorch and NumPy know no larger ones
 WORDS = {  # types, one of them and several
     str: ("text", "text"),
@@ -26,63 +23,6 @@ WORDS = {  # types, one of them and several
     dict: ("names with values", "names with values"),
     type(None): ("a plain value", "plain values"),
 }
-
-
-class Plain(str):
-    """Text without quotes: a number, true, false or null, unless text is wanted."""
-
-
-def read_yaml(text: str) -> Any:
-    """YAML as lists, dicts with text keys, and text; `Plain` where it stands without quotes.
-
-    Raises:
-        ValueError: not YAML, too long or too deep, or it has an alias, a tag or a key twice; says the line.
-    """
-    if len(text) > LONGEST:
-        raise ValueError(f"has more than {LONGEST:,} characters")
-    try:
-        events = yaml.SafeLoader(text)
-        events.get_event()
-        if events.check_event(yaml.StreamEndEvent):
-            return Plain("")
-        events.get_event()
-        found = _value(events, 1)
-        events.get_event()
-        if not events.check_event(yaml.StreamEndEvent):
-            raise ValueError("is more than one YAML document: write one")
-        return found
-    except yaml.YAMLError as error:
-        raise ValueError(f"is not YAML ({' '.join(str(error).split())[:300]})") from error
-
-
-def _value(events: yaml.SafeLoader, depth: int) -> Any:
-    event = events.get_event()
-    line = f"line {event.start_mark.line + 1}"
-    if depth > DEEPEST:
-        raise ValueError(f"{line}: is more than {DEEPEST} lists or names deep")
-    if isinstance(event, yaml.AliasEvent):
-        raise ValueError(f"{line}: has an alias, *{event.anchor}: write the value itself, or in quotes")
-    if event.tag is not None:
-        raise ValueError(f"{line}: has a tag, {event.tag[:SHOWN]}: write the value without it")
-    if isinstance(event, yaml.ScalarEvent):
-        return event.value if event.style else Plain(event.value)
-    if isinstance(event, yaml.SequenceStartEvent):
-        values = []
-        while not events.check_event(yaml.SequenceEndEvent):
-            values.append(_value(events, depth + 1))
-        events.get_event()
-        return values
-    names: dict[str, Any] = {}
-    while not events.check_event(yaml.MappingEndEvent):
-        line = f"line {events.peek_event().start_mark.line + 1}"
-        name = _value(events, depth + 1)
-        if not isinstance(name, str):
-            raise ValueError(f"{line}: has a list where a name belongs")
-        if name in names:
-            raise ValueError(f"{line}: has the name {shown(str(name))} twice: take one out")
-        names[str(name)] = _value(events, depth + 1)
-    events.get_event()
-    return names
 
 
 def as_read(value: Any) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hands_lib.plain_files import cut, read_plain
 from hands_lib.reproduce.jobs import SMOKE, Job, JobLine, Weights, file_words
 from hands_lib.reproduce.project import ProjectError, replacing
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 FILE_LIMIT = 2**20  # bytes of one file in the repository
 ALL_LIMIT = 12 * 2**20  # bytes of all of them
+LARGEST = 2**32  # bytes of one file that is read
+LONGEST_HEADER = 2**20  # bytes of a file's list of tensors: of 10,000 of them
 LARGE = 1000  # numbers of a tensor; smaller ones, such as running means, keep their precision
 
 
@@ -87,15 +90,22 @@ def weights_of(line: JobLine, results: Path, runs: Path) -> Path | None:
 
 
 def read_weights(line: JobLine, path: Path) -> "dict[str, Tensor]":
-    """Raises ProjectError: the file is not the one that the job wrote."""
+    """Raises ProjectError: the file is not the one that the job wrote, or no file of tensors."""
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
     assert line.weights is not None
     mend = "restore it with git, or repeat the job with --force"
     try:
-        data = path.read_bytes()
+        data = read_plain(path, LARGEST)
     except OSError as error:
         raise ProjectError(f"{path} cannot be read ({error.strerror}): {mend}") from error
     if hashlib.sha256(data).hexdigest() != line.weights.sha256:
         raise ProjectError(f"{path} is damaged or belongs to another job: {mend}")
-    return load(data)
+    if int.from_bytes(data[:8], "little") > LONGEST_HEADER:  # before an object is made for every tensor
+        raise ProjectError(f"{path} lists more tensors than a network has: {mend}")
+    try:
+        return load(data)
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:  # also unknown types
+        reason = cut(f"{type(error).__name__}: {error}")
+        raise ProjectError(f"{path} is no file of tensors ({reason}): {mend}") from None

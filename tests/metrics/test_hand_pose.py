@@ -6,12 +6,15 @@ import torch
 from scipy.linalg import orthogonal_procrustes
 from scipy.spatial.transform import Rotation
 
+from hands_lib.geometry.alignment import procrustes
+from hands_lib.hand.kinematics import mirror
 from hands_lib.metrics.hand_pose import (
     PROTOCOLS,
     Protocol,
     aligned,
     interhand_mpjpe_mm,
     joint_errors_mm,
+    keypoint_auc,
     mpjpe_mm,
     mrrpe_mm,
     pck_auc,
@@ -157,6 +160,32 @@ def test_numbers_of_invalid_joints_mean_nothing():
         assert torch.allclose(pose_error_mm(spoiled, target, protocol, valid), clean)
 
 
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_invalid_joints_may_be_nan(name):
+    """Exactly the number that any other filler gives, and that the evaluation without these joints gives."""
+    predicted, target = hands()
+    valid = torch.ones(6, 2, 21, dtype=torch.bool)
+    valid[:, :, [4, 17]] = False
+    valid[0, 0] = False  # a hand that is not there at all
+    clean = pose_error_mm(predicted, target, PROTOCOLS[name], valid)
+    for filler in (torch.nan, torch.inf, 1e30):
+        ours, theirs = (torch.where(valid[..., None], points, filler) for points in (predicted, target))
+        assert pose_error_mm(ours, theirs, PROTOCOLS[name], valid) == clean
+    if PROTOCOLS[name].procrustes:
+        kept = [joint for joint in range(21) if joint not in (4, 17)]
+        errors = []
+        for p, t in zip(
+            predicted[:, :, kept].flatten(0, 1)[1:], target[:, :, kept].flatten(0, 1)[1:], strict=True
+        ):
+            moved = [
+                procrustes(given, t, with_scale=PROTOCOLS[name].procrustes == "similarity").transform(given)
+                for given in ((p, mirror(p)) if PROTOCOLS[name].reflection else (p,))
+            ]
+            best = min(moved, key=lambda points: (points - t).square().sum())
+            errors.append(joint_errors_mm(best, t).mean())
+        assert clean.item() == pytest.approx(torch.stack(errors).mean().item(), rel=1e-9)
+
+
 def test_a_palm_without_length_has_no_scale():
     predicted, target = hands(1)
     predicted[0, 0, MIDDLE_BASE] = predicted[0, 0, WRIST]
@@ -240,6 +269,45 @@ def test_mrrpe_is_the_error_of_the_vector_between_the_roots():
     assert mrrpe_mm(shifted, target, valid).item() == pytest.approx(np.mean(expected), rel=1e-9)
     with pytest.raises(ValueError, match="both hands' wrist is valid in no sample"):
         mrrpe_mm(predicted, target, torch.zeros_like(valid))
+
+
+def test_mrrpe_of_interacting_frames_alone():
+    predicted, target = hands()
+    valid = torch.ones(6, 2, 21, dtype=torch.bool)
+    interacting = torch.tensor([True, False, True, True, False, True])
+    found = mrrpe_mm(predicted, target, valid, interacting=interacting)
+    assert found == mrrpe_mm(predicted[interacting], target[interacting], valid[interacting])
+    assert found != mrrpe_mm(predicted, target, valid)
+    with pytest.raises(ValueError, match="in no sample that counts"):
+        mrrpe_mm(predicted, target, valid, interacting=torch.zeros(6, dtype=torch.bool))
+
+
+def official_auc(errors, valid, thresholds):
+    """As the official programs do: a curve for every key point, then the mean of the areas."""
+    areas = []
+    for joint in range(errors.shape[1]):
+        own = [errors[n, joint] for n in range(len(errors)) if valid[n, joint]]
+        if own:
+            curve = [np.mean([error <= threshold for error in own]) for threshold in thresholds]
+            areas.append(np.trapezoid(curve, thresholds) / np.trapezoid(np.ones_like(thresholds), thresholds))
+    return np.mean(areas)
+
+
+def test_area_under_the_curve_of_key_points_that_are_valid_unequally_often():
+    generator = torch.Generator().manual_seed(0)
+    # Finger tips are seen more rarely, and are worse.
+    scale = torch.linspace(10, 60, 21, dtype=torch.float64)
+    errors = scale * torch.rand(300, 21, generator=generator, dtype=torch.float64)
+    valid = torch.rand(300, 21, generator=generator) < torch.linspace(1, 0.05, 21)
+    valid[:, 20] = False
+    found = keypoint_auc(errors, valid)
+    expected = official_auc(errors.numpy(), valid.numpy(), np.linspace(0, 50, 100))
+    assert found.item() == pytest.approx(expected, rel=1e-12)
+    assert pck_auc(errors[valid]).item() - found.item() > 0.05
+    everything = torch.ones_like(valid)
+    assert keypoint_auc(errors, everything).item() == pytest.approx(pck_auc(errors.flatten()).item())
+    with pytest.raises(ValueError, match="no key point is valid"):
+        keypoint_auc(errors, ~everything)
 
 
 def test_area_under_the_curve():

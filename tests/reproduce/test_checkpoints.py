@@ -71,6 +71,17 @@ def test_damaged_checkpoint_is_set_aside(tmp_path: Path, damage) -> None:
         assert not path.exists()
 
 
+def test_one_flipped_bit_of_a_tensor_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "run.pt"
+    save_checkpoint(path, state())
+    content = bytearray(path.read_bytes())
+    place = bytes(content).index(torch.arange(6.0).numpy().tobytes())
+    content[place + 5] ^= 1
+    path.write_bytes(content)
+    with pytest.warns(UserWarning, match="its checksum does not agree"):
+        assert load_checkpoint(path) is None
+
+
 def test_a_checkpoint_belongs_to_one_job_and_goes_with_its_line(tmp_path: Path) -> None:
     book = write_toy_book(tmp_path)
     path = checkpoint_path(JOB, root=book)

@@ -1,5 +1,6 @@
 """`hands untangle`: files in, files out, and every way in which that can go wrong."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from hands_lib.data.hand_pair_files import read_hand_pairs
 from hands_lib.hand.kinematics import forward_kinematics, rest_pose
 from hands_lib.hand.skeleton import reorder
+from hands_lib.reproduce import untangle as module
 from hands_lib.reproduce.command import main
 
 
@@ -101,6 +103,38 @@ def test_mixed_units_are_an_error(tmp_path, joints, capsys):
     source = written(tmp_path / "in.npz", mixed)
     assert main(["untangle", source, str(tmp_path / "out.npz")]) == 1
     assert "in.npz" in capsys.readouterr().err
+
+
+def test_what_cannot_be_written_is_found_before_the_work(tmp_path, joints, capsys, monkeypatch):
+    monkeypatch.setattr(module, "untangle", lambda *_, **__: pytest.fail("it was untangled first"))
+    source = written(tmp_path / "in.npz", joints)
+    for arguments in (
+        [str(tmp_path / "no" / "out.npz")],
+        [str(tmp_path / "out.npz"), "--report", "no/r.json"],
+    ):
+        assert main(["untangle", source, *arguments]) == 1
+        assert "no is no folder" in capsys.readouterr().err
+    long = tmp_path / ("n" * 300 + ".npz")
+    assert main(["untangle", source, str(long)]) == 1
+    assert "name too long" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["in.npz"]
+
+
+def test_the_report_has_the_hash_of_what_was_read(tmp_path, joints, monkeypatch):
+    """Also where the file is replaced, or gone, before the work ends."""
+    source, report = tmp_path / "in.npz", tmp_path / "report.json"
+    written(source, joints[1:])
+    expected = hashlib.sha256(source.read_bytes()).hexdigest()
+    own = module.untangle
+
+    def replaced(*args, **kwargs):
+        source.unlink()
+        return own(*args, **kwargs)
+
+    monkeypatch.setattr(module, "untangle", replaced)
+    assert main(["untangle", str(source), str(tmp_path / "out.npz"), "--report", str(report)]) == 0
+    assert json.loads(report.read_text())["input_sha256"] == expected
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.npz", "report.json"]
 
 
 def test_a_missing_file_and_a_strange_ending(tmp_path, joints, capsys):

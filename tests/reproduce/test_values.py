@@ -8,17 +8,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hands_lib.reproduce.values import (
-    DEEPEST,
-    LONGEST,
-    as_read,
-    example,
-    fit,
-    is_json,
-    read_yaml,
-    shown,
-    wanted,
-)
+from hands_lib.plain_yaml import DEEPEST, LONGEST, read_yaml
+from hands_lib.reproduce.values import as_read, example, fit, is_json, shown, wanted
 
 TEXTS = [
     "12:30",

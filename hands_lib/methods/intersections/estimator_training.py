@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from hands_lib.methods.intersections.estimators import PairEstimate, centred
 from hands_lib.methods.intersections.loss import Occupancy, intersection_loss
+from hands_lib.nn.precision import used_precision
 
 
 class PairBatch(NamedTuple):
@@ -180,7 +181,8 @@ def train_estimator(
         network.train()
         batch = make_batch(torch.Generator().manual_seed(1_000_003 * seed + done))
         optimizer.param_groups[0]["lr"] = settings.rate(done)
-        with torch.autocast(device, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        half = used_precision(settings.precision, device) == "bfloat16"
+        with torch.autocast(device, torch.bfloat16, enabled=half):
             estimate = network(batch.inputs)
         losses = estimator_losses(estimate, batch.joints, settings.intersections, occupancy)
         if not bool(losses.total.isfinite()):

@@ -26,7 +26,6 @@ it changes are a network's false alarms out there. The chapter measures them for
 """
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -40,6 +39,7 @@ from hands_lib.methods.intersections.points import (
     hand_points,
     reflect,
 )
+from hands_lib.nn.precision import fast_in_bfloat16
 from hands_lib.structures import TensorFields
 
 KERNELS = ("squared", "truncated")
@@ -143,7 +143,8 @@ def intersection_loss(
     loss = pairs.new_zeros(len(pairs))
     if screening:
         with torch.no_grad():
-            coarse = probabilities(occupancy, tested, _screening_precision(pairs.device.type))
+            half = fast_in_bfloat16(pairs.device.type)  # it decides only what is negligible
+            coarse = probabilities(occupancy, tested, "bfloat16" if half else "float32")
         above = coarse > (NEGLIGIBLE if kernel == "squared" else _SURELY_TRUNCATED)
         if kernel == "squared":
             loss = loss.index_add(0, tested.pair[tested.owner[~above]], coarse[~above].square())
@@ -170,15 +171,6 @@ def probabilities(
         condition = occupancy.condition(tested.joints)
         logits = occupancy.logits_of(tested.points, tested.owner, condition)
     return logits.to(tested.points.dtype).sigmoid()
-
-
-@cache
-def _screening_precision(device: str) -> str:
-    """bfloat16 where matrix products are faster in it; it decides only what is negligible."""
-    if device == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    has = getattr(torch.cpu, "get_capabilities", dict)()
-    return "bfloat16" if has.get("avx512_bf16") or has.get("amx_bf16") else "float32"
 
 
 def query_points(

@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from hands_lib.methods.intersections.occupancy import OccupancyNetwork, kl_divergence
 from hands_lib.methods.intersections.sampling import OccupancyBatch
+from hands_lib.nn.precision import used_precision
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,8 @@ def train_occupancy(
         generator = torch.Generator().manual_seed(1_000_003 * seed + done)
         batch = make_batch(generator)
         optimizer.param_groups[0]["lr"] = settings.rate(done)
-        with torch.autocast(device, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        half = used_precision(settings.precision, device) == "bfloat16"
+        with torch.autocast(device, torch.bfloat16, enabled=half):
             losses = occupancy_loss(network, batch, generator)
         if not bool(losses.total.isfinite()):
             raise FloatingPointError(f"the loss of step {done} is {losses.total.item()}")

@@ -21,6 +21,7 @@ from hands_lib.methods.refinement.hands import Estimate, faces_of
 from hands_lib.methods.refinement.losses import Collision, LossWeights, Targets, total_loss
 from hands_lib.methods.refinement.network import Prediction, RefinementNetwork
 from hands_lib.methods.refinement.vertex_attention import VertexAttentionNetwork
+from hands_lib.nn.precision import used_precision
 
 Network = RefinementNetwork | VertexAttentionNetwork
 _MIDDLE_BASE = JOINTS.index("middle_1")
@@ -41,7 +42,8 @@ class TrainingSettings:
     collision_from: float = 0.5
     """Share of the steps after which a collision term joins: before, hands are not where they intersect."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the backbone while it trains; what comes after it, and every prediction, is in float32."""
+    """Of the backbone while it trains, where the processor is fast in it (`nn.precision`); what comes after
+    it, and every prediction, is in float32."""
 
 
 def learning_rate(step: int, settings: TrainingSettings) -> float:
@@ -119,7 +121,9 @@ def train_joints(
 
 def _half(settings: TrainingSettings, batch: Examples) -> torch.autocast:
     kind = batch.image.device.type
-    return torch.autocast(kind, torch.bfloat16, enabled=settings.precision == "bfloat16")
+    return torch.autocast(
+        kind, torch.bfloat16, enabled=used_precision(settings.precision, kind) == "bfloat16"
+    )
 
 
 def _both(targets: Targets) -> Float[Tensor, "batch 2 21 3"]:
