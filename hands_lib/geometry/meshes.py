@@ -7,8 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hands_lib.geometry.closed_surface import enclosed_volume
-from hands_lib.geometry.kernels import crossings
+from hands_lib.geometry.parts import inverted_parts, weld_vertices
 from hands_lib.structures import Mesh
 
 
@@ -97,39 +96,45 @@ def is_closed(faces: Int[Tensor, "face 3"]) -> bool:
 
 
 def check_closed(mesh: Mesh) -> None:
-    """Refuses meshes without an inside: with holes, with neighbouring faces that turn in opposite directions,
-    or turned inside out as a whole.
+    """Refuses meshes without an inside: with holes or seams, with neighbouring faces that turn in opposite
+    directions, or with a part that is turned inside out (a cavity within another part may be).
 
     Raises:
-        GeometryError: with the number of open edges and the mend.
+        GeometryError: with the number of open edges, or the part, and the mend.
     """
     if not is_closed(mesh.faces):
         edges = boundary_edges(mesh.faces)
         raise GeometryError(
             f"the mesh is not closed, so it has no inside: {len(edges)} edges lack the face on their other "
             f"side, or it turns the wrong way, the first from vertex {edges[0, 0]} to {edges[0, 1]}; "
-            "close holes with a fan of faces"
+            + _mend(mesh, edges)
         )
-    fillings = _fillings(mesh)
-    # Thin or tangled surfaces may round to either side of zero.
-    inverted = fillings < -1e-4
+    inverted, label = inverted_parts(mesh)
     if inverted.any():
-        raise GeometryError(
-            f"{int(inverted.sum())} of {len(fillings)} meshes are inside out (signed volume "
-            f"{fillings[inverted][0]:.3g} of the cube around it): reverse their faces, faces.flip(-1)"
+        inverted = inverted.reshape(-1, inverted.shape[-1])
+        meshes, number = int(inverted.any(dim=1).sum()), int(inverted.any(dim=0).nonzero()[0])
+        own = label == number
+        if bool(own.all()):
+            which, mend = f"{meshes} of {len(inverted)} meshes are", "reverse their faces, faces.flip(-1)"
+        else:
+            first = int(own.nonzero()[0])
+            which = f"part {number + 1} of {inverted.shape[1]}, {int(own.sum())} faces from face {first}, is"
+            mend = "reverse the faces of this part (geometry.parts.face_parts), faces.flip(-1)"
+        raise GeometryError(f"{which} inside out: {mend}")
+
+
+def _mend(mesh: Mesh, edges: Int[Tensor, "edge 2"]) -> str:
+    """What closes an open mesh: welding where vertices stand in one place, else faces."""
+    single = Mesh(mesh.vertices.detach().reshape(-1, *mesh.vertices.shape[-2:])[0], mesh.faces)
+    welded = weld_vertices(single)
+    fewer = len(mesh.faces.unique()) - len(welded.vertices)
+    if fewer and len(boundary_edges(welded.faces)) < len(edges):
+        after = "" if is_closed(welded.faces) else "; then close what is still open"
+        return (
+            f"it has seams, {fewer} vertices stand where another one stands: "
+            f"weld them, geometry.parts.weld_vertices(mesh){after}"
         )
-
-
-def _fillings(mesh: Mesh) -> Float[Tensor, "mesh"]:
-    """Signed volume of each mesh over the cube of its extent."""
-    vertices, faces = mesh.vertices.detach(), mesh.faces.long()
-    vertices = vertices.reshape(vertices.shape[:-2].numel(), *vertices.shape[-2:])
-    if vertices.device.type == "cpu":
-        result = torch.empty(len(vertices), dtype=torch.double)
-        crossings.fillings(vertices.contiguous().numpy(), faces.contiguous().numpy(), result.numpy())
-        return result
-    extent = (vertices.amax(dim=-2) - vertices.amin(dim=-2)).amax(dim=-1)
-    return enclosed_volume(Mesh(vertices, faces)) / extent.where(extent > 0, 1) ** 3
+    return "close holes with a fan of faces"
 
 
 def matched_batches(

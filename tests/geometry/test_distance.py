@@ -222,7 +222,7 @@ def test_open_meshes_have_a_distance_but_no_sign():
         (lambda v, f: (v, f - 1), "names vertex -1"),
         (lambda v, f: (v.where(v[:, :1] < 0, torch.nan), f), r"vertices contain nan at index \(4, 0\)"),
         (lambda v, f: (v * torch.inf, f), "vertices contain -inf"),
-        (lambda v, f: (v, f.flip(-1)), "inside out .*faces.flip"),
+        (lambda v, f: (v, f.flip(-1)), "inside out: .*faces.flip"),
         (lambda v, f: (v, f[:0]), "no faces"),
         (lambda v, f: (v.double(), f), "points are torch.float32 but vertices torch.float64"),
         (lambda v, f: (v.half(), f), "float32 or float64 .* not float16"),

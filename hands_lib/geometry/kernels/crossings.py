@@ -24,26 +24,6 @@ from hands_lib.geometry.kernels.vectors import cross, dot, row, subtract
 
 
 @compiled()
-def fillings(vertices, faces, result):
-    """Signed volume of each mesh (B, V, 3) over the cube of its extent; 0 for meshes without extent."""
-    for mesh in range(len(vertices)):
-        origin = row(vertices[mesh], 0)
-        lowest, highest, volume = origin, origin, 0.0
-        for vertex in range(vertices.shape[1]):
-            x, y, z = row(vertices[mesh], vertex)
-            lowest = min(lowest[0], x), min(lowest[1], y), min(lowest[2], z)
-            highest = max(highest[0], x), max(highest[1], y), max(highest[2], z)
-        for face in range(len(faces)):
-            a = subtract(row(vertices[mesh], faces[face, 0]), origin)
-            b = subtract(row(vertices[mesh], faces[face, 1]), origin)
-            c = subtract(row(vertices[mesh], faces[face, 2]), origin)
-            volume += dot(a, cross(b, c)) / 6.0
-        x, y, z = subtract(highest, lowest)
-        extent = max(x, max(y, z))
-        result[mesh] = volume / extent / extent / extent if extent > 0.0 else 0.0
-
-
-@compiled()
 def prepare_crossings(vertices, faces, boxes, edges):
     """Fills `boxes` (F, 5): x, y from .. to .. and the highest z; `edges` (F, 3, 6): x, y of the end with the
     lower index, the vector to the other end, whether the edge is turned round, whether a tie counts as

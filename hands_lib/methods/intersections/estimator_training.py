@@ -16,7 +16,7 @@ weights the same number of further steps is made with every loss, and once with 
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from hands_lib.methods.intersections.estimators import PairEstimate, centred
 from hands_lib.methods.intersections.loss import Occupancy, intersection_loss
+from hands_lib.nn.descent import State, descend, player
 from hands_lib.nn.precision import used_precision
 
 
@@ -145,9 +146,9 @@ def train_estimator(
     seed: int,
     occupancy: Occupancy | None = None,
     validate: Callable[[nn.Module], float] | None = None,
-    state: dict[str, Any] | None = None,
-    report: Callable[[int, EstimatorLosses, Callable[[], dict[str, Any]]], None] | None = None,
-) -> dict[str, Any]:
+    state: State | None = None,
+    report: Callable[[int, EstimatorLosses, Callable[[], State]], None] | None = None,
+) -> State:
     """Trains in place until `settings.steps`; the state afterwards, see `selected_weights`.
 
     make_batch  draws with the generator it is given, seeded by `seed` and the step: two runs of one seed see
@@ -160,46 +161,36 @@ def train_estimator(
 
     Raises FloatingPointError, naming the step, for a loss that is not finite.
     """
-    optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
-    done, best, history = 0, None, []
+    losses, best = None, None
+    history: list[list[float]] = []
     if state is not None:
-        network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
-        done, best, history = state["step"], state["best"], list(state["history"])
-
-    def present_state() -> dict[str, Any]:
-        return {
-            "step": done,
-            "network": network.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "best": best,
-            "history": history,
-        }
-
+        best, history = state["best"], list(state["history"])
     device = next(network.parameters()).device.type
-    while done < settings.steps:
-        network.train()
-        batch = make_batch(torch.Generator().manual_seed(1_000_003 * seed + done))
-        optimizer.param_groups[0]["lr"] = settings.rate(done)
+
+    def losses_of(step: int) -> Iterator[tuple[str, Tensor]]:
+        nonlocal losses
+        batch = make_batch(torch.Generator().manual_seed(1_000_003 * seed + step))
         half = used_precision(settings.precision, device) == "bfloat16"
         with torch.autocast(device, torch.bfloat16, enabled=half):
             estimate = network(batch.inputs)
         losses = estimator_losses(estimate, batch.joints, settings.intersections, occupancy)
-        if not bool(losses.total.isfinite()):
-            raise FloatingPointError(f"the loss of step {done} is {losses.total.item()}")
-        optimizer.zero_grad()
-        losses.total.backward()
-        optimizer.step()
-        done += 1
+        yield "estimator", losses.total
+
+    def after_step(done: int, present: Callable[[], State]) -> None:
+        nonlocal best
         if validate is not None and (done % settings.between_validations == 0 or done == settings.steps):
             network.eval()
             error = float(validate(network))
             history.append([done, error])
             if best is None or error < best["error"]:
                 best = {"step": done, "error": error, "network": copy.deepcopy(network.state_dict())}
-        if report is not None:
-            report(done, EstimatorLosses(*(value.detach() for value in losses)), present_state)
-    return present_state()
+        if report is not None and losses is not None:
+            detached = EstimatorLosses(*(value.detach() for value in losses))
+            report(done, detached, lambda: present() | {"best": best, "history": history})
+
+    learner = player(network, settings.rate)
+    last = descend({"estimator": learner}, losses_of, settings.steps, state, after_step)
+    return last | {"best": best, "history": history}
 
 
 def train_stage(
@@ -224,7 +215,7 @@ def train_stage(
     """
     if name not in stages:
 
-        def report(done: int, losses: EstimatorLosses, present_state: Callable[[], dict[str, Any]]) -> None:
+        def report(done: int, losses: EstimatorLosses, present_state: Callable[[], State]) -> None:
             if done % save_every == 0:
                 save({**stages, "under way": {"name": name, "state": present_state()}})
 
@@ -237,7 +228,7 @@ def train_stage(
     return network.eval()
 
 
-def selected_weights(state: dict[str, Any], selection: str = "validation") -> dict[str, Tensor]:
+def selected_weights(state: State, selection: str = "validation") -> dict[str, Tensor]:
     """The weights that are evaluated.
 
     "validation": of the step with the least validation error of joints, whatever its intersections: the
@@ -248,7 +239,7 @@ def selected_weights(state: dict[str, Any], selection: str = "validation") -> di
     if selection not in ("validation", "final"):
         raise ValueError(f'weights are selected by "validation" or "final", not {selection!r}')
     if selection == "final":
-        return state["network"]
+        return state["estimator"]["network"]
     if state["best"] is None:
         raise ValueError("the run was never validated: give `validate`, or select the final weights")
     return state["best"]["network"]

@@ -11,9 +11,9 @@ Adam at 1e-4, constant, 64 hands.
 import ctypes
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from hands_lib.methods.intersections.occupancy import OccupancyNetwork, kl_divergence
 from hands_lib.methods.intersections.sampling import OccupancyBatch
+from hands_lib.nn.descent import State, descend, player
 from hands_lib.nn.precision import used_precision
 
 
@@ -86,9 +87,9 @@ def train_occupancy(
     make_batch: Callable[[torch.Generator], OccupancyBatch],
     settings: TrainingSettings,
     seed: int,
-    state: dict[str, Any] | None = None,
-    report: Callable[[int, Losses, Callable[[], dict[str, Any]]], None] | None = None,
-) -> dict[str, Any]:
+    state: State | None = None,
+    report: Callable[[int, Losses, Callable[[], State]], None] | None = None,
+) -> State:
     """Trains in place until `settings.steps`; the state afterwards.
 
     make_batch  draws with the generator it is given, which is seeded by `seed` and the step: a batch is the
@@ -99,35 +100,25 @@ def train_occupancy(
 
     Raises FloatingPointError, naming the step, for a loss that is not finite.
     """
-    optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
-    done = 0
-    if state is not None:
-        network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
-        done = state["step"]
-
-    def present_state() -> dict[str, Any]:
-        return {"step": done, "network": network.state_dict(), "optimizer": optimizer.state_dict()}
-
-    _keep_freed_memory()
     device = next(network.parameters()).device.type
-    while done < settings.steps:
-        network.train()
-        generator = torch.Generator().manual_seed(1_000_003 * seed + done)
+    losses = None
+
+    def losses_of(step: int) -> Iterator[tuple[str, Tensor]]:
+        nonlocal losses
+        generator = torch.Generator().manual_seed(1_000_003 * seed + step)
         batch = make_batch(generator)
-        optimizer.param_groups[0]["lr"] = settings.rate(done)
         half = used_precision(settings.precision, device) == "bfloat16"
         with torch.autocast(device, torch.bfloat16, enabled=half):
             losses = occupancy_loss(network, batch, generator)
-        if not bool(losses.total.isfinite()):
-            raise FloatingPointError(f"the loss of step {done} is {losses.total.item()}")
-        optimizer.zero_grad()
-        losses.total.backward()
-        optimizer.step()
-        done += 1
-        if report is not None:
-            report(done, Losses(*(value.detach() for value in losses)), present_state)
-    return present_state()
+        yield "occupancy", losses.total
+
+    def after_step(done: int, present: Callable[[], State]) -> None:
+        if report is not None and losses is not None:
+            report(done, Losses(*(value.detach() for value in losses)), present)
+
+    _keep_freed_memory()
+    learner = player(network, settings.rate)
+    return descend({"occupancy": learner}, losses_of, settings.steps, state, after_step)
 
 
 def _keep_freed_memory() -> None:

@@ -7,9 +7,9 @@ Source  Ren et al., DIR: AdamW, learning rate 5e-4, cosine to 0. Their run has b
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -21,6 +21,7 @@ from hands_lib.methods.refinement.hands import Estimate, faces_of
 from hands_lib.methods.refinement.losses import Collision, LossWeights, Targets, total_loss
 from hands_lib.methods.refinement.network import Prediction, RefinementNetwork
 from hands_lib.methods.refinement.vertex_attention import VertexAttentionNetwork
+from hands_lib.nn.descent import State, descend, player
 from hands_lib.nn.precision import used_precision
 
 Network = RefinementNetwork | VertexAttentionNetwork
@@ -64,7 +65,7 @@ def batch_of(examples: Examples, step: int, seed: int, settings: TrainingSetting
     return Examples((batch.image * (1 + change.to(batch.image))).clamp(0, 1), batch.targets)
 
 
-AfterStep = Callable[[int, dict[str, float], Callable[[], dict[str, Any]]], None]
+AfterStep = Callable[[int, dict[str, float], Callable[[], State]], None]
 
 
 def train(
@@ -73,10 +74,10 @@ def train(
     settings: TrainingSettings,
     seed: int = 0,
     weights: LossWeights | None = None,
-    state: dict[str, Any] | None = None,
+    state: State | None = None,
     after_step: AfterStep | None = None,
     collision: Collision | None = None,
-) -> dict[str, Any]:
+) -> State:
     """Trains `network` in place and returns the state after the last step.
 
     state       as an earlier call returned or handed it out: the run goes on from there, to the same bits
@@ -100,9 +101,9 @@ def train_joints(
     examples: Examples,
     settings: TrainingSettings,
     seed: int = 0,
-    state: dict[str, Any] | None = None,
+    state: State | None = None,
     after_step: AfterStep | None = None,
-) -> dict[str, Any]:
+) -> State:
     """The same for a network that goes from pictures to joints at once, with the mean distance of joints (mm)
     as its only loss.
 
@@ -137,33 +138,28 @@ def _steps(
     examples: Examples,
     settings: TrainingSettings,
     seed: int,
-    state: dict[str, Any] | None,
+    state: State | None,
     after_step: AfterStep | None,
-) -> dict[str, Any]:
-    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=settings.weight_decay)
-    step = 0
-    if state is not None:
-        network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
-        step = state["step"]
+) -> State:
+    terms: dict[str, Tensor] = {}
 
-    def present() -> dict[str, Any]:
-        return {"step": step, "network": network.state_dict(), "optimizer": optimizer.state_dict()}
+    def losses_of(step: int) -> Iterator[tuple[str, Tensor]]:
+        loss, parts = loss_of(batch_of(examples, step, seed, settings), step)
+        terms.update({"loss": loss, **parts})
+        yield "refinement", loss
 
-    network.train()
-    while step < settings.steps:
-        loss, terms = loss_of(batch_of(examples, step, seed, settings), step)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, settings)
-        optimizer.step()
-        step += 1
+    def shown(done: int, present: Callable[[], State]) -> None:
         if after_step is not None:
-            shown = {"loss": loss.item(), **{name: term.item() for name, term in terms.items()}}
-            after_step(step, shown, present)
-    return present()
+            after_step(done, {name: term.item() for name, term in terms.items()}, present)
+
+    learner = player(
+        network,
+        lambda step: learning_rate(step, settings),
+        torch.optim.AdamW,
+        settings.clip,
+        weight_decay=settings.weight_decay,
+    )
+    return descend({"refinement": learner}, losses_of, settings.steps, state, shown)
 
 
 @torch.no_grad()

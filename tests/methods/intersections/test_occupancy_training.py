@@ -93,7 +93,7 @@ def test_an_interrupted_run_ends_where_the_other_does(latent, precision):
 def test_seeds_differ():
     settings = TrainingSettings(2, 1e-3)
     first, second = (train_occupancy(fresh(), ball, settings, seed=seed) for seed in (0, 1))
-    assert not same(first["network"], second["network"])
+    assert not same(first["occupancy"]["network"], second["occupancy"]["network"])
 
 
 def test_a_ball_is_learnt():

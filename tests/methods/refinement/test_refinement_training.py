@@ -152,8 +152,8 @@ def test_a_run_that_stops_and_goes_on_ends_with_the_same_bits(examples):
     )  # fmt: skip
     assert again == losses[2:]
     assert whole["step"] == resumed["step"] == 4
-    for name, value in whole["network"].items():
-        assert torch.equal(value, resumed["network"][name]), name
+    for name, value in whole["refinement"]["network"].items():
+        assert torch.equal(value, resumed["refinement"]["network"][name]), name
 
 
 def test_half_precision_is_the_backbones_alone(examples):
@@ -166,7 +166,7 @@ def test_half_precision_is_the_backbones_alone(examples):
         state = train(
             network, examples, settings, after_step=lambda step, terms, _: seen.append(terms["loss"])
         )
-        assert all(v.dtype != torch.bfloat16 for v in state["network"].values())
+        assert all(v.dtype != torch.bfloat16 for v in state["refinement"]["network"].values())
     assert seen[0] != seen[1]
     assert seen[0] == pytest.approx(seen[1], rel=0.02)
 
