@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from hands_lib.reproduce.chromium import FLAGS, find_chromium
 from hands_lib.reproduce.pdf import served
@@ -33,16 +33,11 @@ MEASURE = """() => {
     result: first(pictures + ', .cell_output table, .hands-table, [class*="verdict"]'),
     code: code.reduce((sum, e) => sum + e.getBoundingClientRect().height, 0) / height,
     screens: height,
+    has3d: Array.from(document.querySelectorAll('.hands-figure')).some((e) =>
+      e.dataset.kind === 'k3d' || e.querySelector('.hands-solid') ||
+      /"type":"(mesh3d|scatter3d|surface|cone|isosurface|volume)"/.test(e.textContent)),
   };
 }"""
-SCROLL = """async () => {
-  for (let y = 0; y < document.body.scrollHeight; y += innerHeight / 2) {
-    scrollTo(0, y);
-    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-  }
-}"""
-WAIT = """() => Array.from(document.querySelectorAll('.hands-figure'))
-  .every((e) => !e.checkVisibility() || e.dataset.drawn)"""
 
 
 @dataclass(frozen=True)
@@ -63,17 +58,13 @@ class Reading:
 def measure(browser: Browser, address: str) -> Reading:
     """One page."""
     page = browser.new_page(viewport=LAPTOP)
+    page.set_default_timeout(240_000)
     sizes: dict[str, int] = {}
     page.on("response", functools.partial(_note, sizes))
     page.goto(address, wait_until="load")
     page.evaluate("async () => { if (window.MathJax?.startup) await MathJax.startup.promise; }")
     found = page.evaluate(MEASURE)
-    page.evaluate(SCROLL)
-    page.wait_for_function(WAIT, timeout=240_000)
-    page.wait_for_load_state("networkidle")
-    has_3d = (
-        page.locator(".hands-figure[data-kind=k3d], .hands-figure .gl-container, .hands-solid").count() > 0
-    )
+    _draw_one_of_each_kind(page)
     page.set_viewport_size(PHONE)
     wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     page.close()
@@ -84,9 +75,20 @@ def measure(browser: Browser, address: str) -> Reading:
         code=found["code"],
         screens=found["screens"] / screen,
         megabytes=sum(sizes.values()) / 1e6,
-        has_3d=has_3d,
+        has_3d=found["has3d"],
         too_wide=wide,
     )
+
+
+def _draw_one_of_each_kind(page: Page) -> None:
+    """So that every script that the page's figures need has been loaded."""
+    kinds = set()
+    for figure in page.locator(".hands-figure").all():
+        kind = figure.get_attribute("data-kind")
+        if kind not in kinds and figure.is_visible():
+            kinds.add(kind)
+            figure.scroll_into_view_if_needed()
+            page.wait_for_function("e => e.dataset.drawn", arg=figure.element_handle())
 
 
 def _note(sizes: dict[str, int], response: Any) -> None:
