@@ -20,6 +20,9 @@ from toy import CHAPTER, write_toy_book
 from hands_lib.reproduce import read_lines
 
 BIN = Path(sys.executable).parent
+PATIENCE = (
+    300_000  # milliseconds: a sweep starts Snakemake and a kernel, which a busy machine takes minutes for
+)
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {"notification": {"fetchNews": "false"}, "themes": {"theme": "JupyterLab Dark"}}
 CELL = 'from hands_lib.reproduce import choose_runs\n\nchoose_runs("toy")'
@@ -85,7 +88,7 @@ def lab_on_this_book(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """JupyterLab on a copy of this book's pages."""
     copy = tmp_path / "copy"
     copy.mkdir()
-    shutil.copytree(ROOT / "book", copy / "book", ignore=shutil.ignore_patterns("results"))
+    shutil.copytree(ROOT / "book", copy / "book", ignore=shutil.ignore_patterns("results", ".*"))
     for name in ("_toc.yml", "CITATION.cff"):
         shutil.copy(ROOT / name, copy)
     (copy / "_build").symlink_to(ROOT / "_build")
@@ -121,9 +124,9 @@ def test_saving_a_page_changes_nothing(lab_on_this_book: tuple[str, Path], brows
 
     path = pages / "foundations" / "metrics.md"
     page = browser.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(PATIENCE)
     page.goto(f"{address}/lab/tree/foundations/metrics.md?token=toy")
-    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=PATIENCE)
     title = page.locator(".jp-NotebookPanel .jp-MarkdownCell").first
     title.dblclick()
     title.locator(".cm-content").click()
@@ -146,11 +149,12 @@ def test_a_chapter_opens_as_its_page_looks(lab_on_this_book: tuple[str, Path], b
     """Words instead of roles and labels, outputs without running anything, folded code folded."""
     address, _ = lab_on_this_book
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
-    page.set_default_timeout(120_000)
+    page.set_default_timeout(PATIENCE)
     page.goto(f"{address}/lab/tree/va_nerf/fusion.md?token=toy")
-    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=120_000)
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=PATIENCE)
     first = page.locator(".jp-NotebookPanel .jp-MarkdownCell").first
-    expect(first.get_by_role("link", name="Huang et al. (2024)").first).to_be_visible()
+    cited = first.get_by_role("link", name="Huang et al. (2024)").first
+    expect(cited).to_be_visible(timeout=PATIENCE)
     assert "{" not in first.inner_text()
     chapter = ask(f"{address}/api/contents/va_nerf/fusion.md?type=notebook")["content"]["cells"]
     code = [cell for cell in chapter if cell["cell_type"] == "code"]
@@ -163,8 +167,8 @@ def test_a_chapter_opens_as_its_page_looks(lab_on_this_book: tuple[str, Path], b
 
 def test_run_what_is_missing_and_stop(lab: str, book: Path, browser: Browser, tmp_path: Path) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
-    page.set_default_timeout(60_000)
-    expect.set_options(timeout=60_000)
+    page.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
     page.goto(lab)
     expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
     page.locator(".jp-NotebookPanel .jp-CodeCell").first.click()
