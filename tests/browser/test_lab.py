@@ -20,9 +20,7 @@ from toy import CHAPTER, write_toy_book
 from hands_lib.reproduce import read_lines
 
 BIN = Path(sys.executable).parent
-PATIENCE = (
-    300_000  # milliseconds: a sweep starts Snakemake and a kernel, which a busy machine takes minutes for
-)
+PATIENCE = 300_000  # milliseconds; a busy machine takes minutes to start Snakemake and a kernel
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {"notification": {"fetchNews": "false"}, "themes": {"theme": "JupyterLab Dark"}}
 CELL = 'from hands_lib.reproduce import choose_runs\n\nchoose_runs("toy")'
