@@ -7,15 +7,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-# JupyterLab with this environment's kernel; its pages work in folders of their own, so paths are made absolute
-define LAB
-from hands_lib.reproduce.project import absolute_folders
-from jupyterlab.labapp import main
-absolute_folders()
-main()
-endef
-export LAB
-
 .PHONY: help book test lab bench lock format clean
 
 help:  ## show this list
@@ -29,7 +20,7 @@ test: $(READY)  ## everything that has to hold: style, imports, units, chapters,
 
 lab: $(READY)  ## open the chapters as notebooks in JupyterLab
 	@JUPYTER_CONFIG_DIR=$(VENV)/etc/jupyter $(BIN)/python -m jupytext_config set-default-viewer markdown myst >/dev/null
-	@env -u JUPYTER_PATH JUPYTER_PREFER_ENV_PATH=1 $(BIN)/python -c "$$LAB" book
+	@env -u JUPYTER_PATH JUPYTER_PREFER_ENV_PATH=1 $(BIN)/python -m hands_lib.pages.lab book
 
 bench: $(READY)  ## speed of the library beside its peers, in the same run
 	@$(BIN)/python -m pytest benchmarks -o addopts= -p no:cacheprovider --benchmark-only --benchmark-columns=min,median,rounds

@@ -20,6 +20,7 @@ from hands_lib.pages.theme import listed_citations, offer_notebook, one_of_each_
 
 def setup(app: Any) -> dict[str, Any]:
     app.config.mathjax_path = "mathjax/tex-chtml.js"
+    app.config.html_search_scorer = str(Path(__file__).with_name("search_scorer.js"))
     for source in own_files():
         # Sphinx wants the files it adds to exist while it writes pages, for their checksum
         copy_whole(source, Path(app.outdir, "_static", source.name))

@@ -130,6 +130,12 @@ def _plain(text: str) -> str:
     return str(Text.from_latex(text))
 
 
+def read_papers(root: Path) -> dict[str, Paper]:
+    """Every entry of the bibliography by its key; a file that did not change is read once."""
+    path = root / "book" / "references.bib"
+    return _papers(path, path.stat().st_mtime_ns)
+
+
 def cited_papers(path: Path, root: Path) -> list[Paper]:
     """The papers that a page cites, in the order of their first mention.
 
@@ -140,11 +146,10 @@ def cited_papers(path: Path, root: Path) -> list[Paper]:
     Raises:
         ProjectError: the page cites what the bibliography does not have.
     """
-    bibliography = root / "book" / "references.bib"
-    known = _papers(bibliography, bibliography.stat().st_mtime_ns)
+    known = read_papers(root)
     text = path.read_text(encoding="utf-8")
     keys = dict.fromkeys(key.strip() for found in CITED.findall(text) for key in found.split(","))
     missing = [key for key in keys if key not in known]
     if missing:
-        raise ProjectError(f"{path} cites {', '.join(missing)}: add it to {bibliography}")
+        raise ProjectError(f"{path} cites {', '.join(missing)}: add it to book/references.bib")
     return [known[key] for key in keys]

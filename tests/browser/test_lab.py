@@ -20,6 +20,7 @@ from toy import CHAPTER, write_toy_book
 from hands_lib.reproduce import read_lines
 
 BIN = Path(sys.executable).parent
+PATIENCE = 300_000  # milliseconds; a busy machine takes minutes to start Snakemake and a kernel
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {"notification": {"fetchNews": "false"}, "themes": {"theme": "JupyterLab Dark"}}
 CELL = 'from hands_lib.reproduce import choose_runs\n\nchoose_runs("toy")'
@@ -36,7 +37,7 @@ def book(tmp_path: Path) -> Path:
 
 @contextmanager
 def running_lab(folder: Path, tmp_path: Path) -> Iterator[str]:
-    """Address of JupyterLab on the `book` of a folder, set up as by `make lab`, with settings of its own."""
+    """Address of JupyterLab on the `book` of a folder, started as by `make lab`, with settings of its own."""
     settings = tmp_path / "config" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
     for name, values in SETTINGS.items():
@@ -53,7 +54,11 @@ def running_lab(folder: Path, tmp_path: Path) -> Iterator[str]:
     options += ["--ServerApp.port_retries=0", "--LabApp.news_url="]
     with open(tmp_path / "lab.log", "w") as log:
         server = subprocess.Popen(
-            [BIN / "jupyter-lab", "book", *options], cwd=folder, env=environment, stdout=log, stderr=log
+            [sys.executable, "-m", "hands_lib.pages.lab", "book", *options],
+            cwd=folder,
+            env=environment,
+            stdout=log,
+            stderr=log,
         )
     try:
         address = f"http://127.0.0.1:{port}"
@@ -81,8 +86,10 @@ def lab_on_this_book(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """JupyterLab on a copy of this book's pages."""
     copy = tmp_path / "copy"
     copy.mkdir()
-    shutil.copytree(ROOT / "book", copy / "book", ignore=shutil.ignore_patterns("results"))
-    shutil.copy(ROOT / "_toc.yml", copy)
+    shutil.copytree(ROOT / "book", copy / "book", ignore=shutil.ignore_patterns("results", ".*"))
+    for name in ("_toc.yml", "CITATION.cff"):
+        shutil.copy(ROOT / name, copy)
+    (copy / "_build").symlink_to(ROOT / "_build")
     with running_lab(copy, tmp_path) as address:
         yield address, copy / "book"
 
@@ -115,9 +122,9 @@ def test_saving_a_page_changes_nothing(lab_on_this_book: tuple[str, Path], brows
 
     path = pages / "foundations" / "metrics.md"
     page = browser.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(PATIENCE)
     page.goto(f"{address}/lab/tree/foundations/metrics.md?token=toy")
-    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=PATIENCE)
     title = page.locator(".jp-NotebookPanel .jp-MarkdownCell").first
     title.dblclick()
     title.locator(".cm-content").click()
@@ -136,10 +143,30 @@ def test_saving_a_page_changes_nothing(lab_on_this_book: tuple[str, Path], brows
     assert found.replace(" More.", "") == before[path]
 
 
+def test_a_chapter_opens_as_its_page_looks(lab_on_this_book: tuple[str, Path], browser: Browser) -> None:
+    """Words instead of roles and labels, outputs without running anything, folded code folded."""
+    address, _ = lab_on_this_book
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    page.set_default_timeout(PATIENCE)
+    page.goto(f"{address}/lab/tree/va_nerf/fusion.md?token=toy")
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=PATIENCE)
+    first = page.locator(".jp-NotebookPanel .jp-MarkdownCell").first
+    cited = first.get_by_role("link", name="Huang et al. (2024)").first
+    expect(cited).to_be_visible(timeout=PATIENCE)
+    assert "{" not in first.inner_text()
+    chapter = ask(f"{address}/api/contents/va_nerf/fusion.md?type=notebook")["content"]["cells"]
+    code = [cell for cell in chapter if cell["cell_type"] == "code"]
+    assert sum(bool(cell["outputs"]) for cell in code) > len(code) / 3
+    folded = [cell for cell in code if "hide-input" in cell["metadata"].get("tags", [])]
+    assert folded
+    assert all(cell["metadata"]["jupyter"]["source_hidden"] for cell in folded)
+    page.close()
+
+
 def test_run_what_is_missing_and_stop(lab: str, book: Path, browser: Browser, tmp_path: Path) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
-    page.set_default_timeout(60_000)
-    expect.set_options(timeout=60_000)
+    page.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
     page.goto(lab)
     expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
     page.locator(".jp-NotebookPanel .jp-CodeCell").first.click()

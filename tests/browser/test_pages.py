@@ -116,15 +116,6 @@ def test_figures_follow_a_change_of_theme(address: str, browser: Browser) -> Non
     assert dark == expected != light
 
 
-def test_search_finds_a_chapter(address: str, browser: Browser) -> None:
-    page = browser.new_page()
-    page.goto(f"{address}/search.html?q=results", wait_until="networkidle")
-    page.wait_for_selector("ul.search li a", timeout=10_000)
-    links = page.locator("ul.search li a").evaluate_all("all => all.map(a => a.getAttribute('href'))")
-    page.close()
-    assert any("book/results" in link for link in links), links
-
-
 @pytest.mark.parametrize("chapter", list_chapters(ROOT), ids=lambda c: c.stem)
 def test_chapter_is_offered_as_a_notebook(chapter, site: Path, address: str, browser: Browser) -> None:
     """The download menu has the .ipynb, and it holds outputs."""

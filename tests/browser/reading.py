@@ -1,0 +1,115 @@
+"""How a page of the built book reads on a laptop and on a phone, in numbers.
+
+`python tests/browser/reading.py _build/html` prints a line for every page below its `book` folder.
+"""
+
+import functools
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from hands_lib.reproduce.chromium import FLAGS, find_chromium
+from hands_lib.reproduce.pdf import served
+
+LAPTOP = {"width": 1440, "height": 900}
+PHONE = {"width": 390, "height": 844}
+# Heights in pixels of the page as it comes: what is folded is not seen.
+MEASURE = """() => {
+  const article = document.querySelector('.bd-article');
+  const top = article.getBoundingClientRect().top + scrollY;
+  const seen = (e) => e.checkVisibility() && e.getBoundingClientRect().height > 24;
+  const places = (names) => Array.from(article.querySelectorAll(names)).filter(seen)
+    .map((e) => e.getBoundingClientRect().top + scrollY);
+  const first = (names) => Math.min(...places(names), Infinity);
+  const pictures = '.hands-figure, .cell_output img, .cell_output canvas, figure img, .hands-live';
+  const code = Array.from(article.querySelectorAll('.cell_input, .cell_output .highlight-python')).filter(
+    (e) => seen(e) && !e.parentElement.closest('.cell_input, .highlight-python'));
+  const height = article.getBoundingClientRect().height;
+  return {
+    figure: first(pictures),
+    result: first(pictures + ', .cell_output table, .hands-table, [class*="verdict"]'),
+    code: code.reduce((sum, e) => sum + e.getBoundingClientRect().height, 0) / height,
+    screens: height,
+    has3d: Array.from(document.querySelectorAll('.hands-figure')).some((e) =>
+      e.dataset.kind === 'k3d' || e.querySelector('.hands-solid') ||
+      /"type":"(mesh3d|scatter3d|surface|cone|isosurface|volume)"/.test(e.textContent)),
+  };
+}"""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Of one page: screens (of a laptop) down to the first result and the first figure, infinite where there
+    is none; share of the height that is visible code; height; megabytes that a reader of all of it loads;
+    pixels that the page is wider than a phone."""
+
+    result: float
+    figure: float
+    code: float
+    screens: float
+    megabytes: float
+    has_3d: bool
+    too_wide: int
+
+
+def measure(browser: Browser, address: str) -> Reading:
+    """One page."""
+    page = browser.new_page(viewport=LAPTOP)
+    page.set_default_timeout(240_000)
+    sizes: dict[str, int] = {}
+    page.on("response", functools.partial(_note, sizes))
+    page.goto(address, wait_until="load")
+    page.evaluate("async () => { if (window.MathJax?.startup) await MathJax.startup.promise; }")
+    found = page.evaluate(MEASURE)
+    _draw_one_of_each_kind(page)
+    page.set_viewport_size(PHONE)
+    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    page.close()
+    screen = LAPTOP["height"]
+    return Reading(
+        result=found["result"] / screen if found["result"] is not None else float("inf"),
+        figure=found["figure"] / screen if found["figure"] is not None else float("inf"),
+        code=found["code"],
+        screens=found["screens"] / screen,
+        megabytes=sum(sizes.values()) / 1e6,
+        has_3d=found["has3d"],
+        too_wide=wide,
+    )
+
+
+def _draw_one_of_each_kind(page: Page) -> None:
+    """So that every script that the page's figures need has been loaded."""
+    kinds = set()
+    for figure in page.locator(".hands-figure").all():
+        kind = figure.get_attribute("data-kind")
+        if kind not in kinds and figure.is_visible():
+            kinds.add(kind)
+            figure.scroll_into_view_if_needed()
+            page.wait_for_function("e => e.dataset.drawn", arg=figure.element_handle())
+
+
+def _note(sizes: dict[str, int], response: Any) -> None:
+    if response.ok:
+        sizes[response.url] = int(response.headers.get("content-length", 0))
+
+
+def main() -> None:
+    """Print the numbers of every page of a site."""
+    site = Path(sys.argv[1])
+    print(f"{'page':34}{'result':>8}{'figure':>8}{'code':>7}{'screens':>9}{'MB':>7}  3D  wider than a phone")
+    with served(site) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=list(FLAGS))
+        for path in sorted((site / "book").rglob("*.html")):
+            name = path.relative_to(site).as_posix()
+            read = measure(browser, f"{address}/{name}")
+            first = f"{read.result:8.2f}{read.figure:8.2f}{read.code:7.0%}{read.screens:9.1f}"
+            rest = f"{read.megabytes:7.2f}  {'3D' if read.has_3d else '- '}  {read.too_wide} px"
+            print(f"{name[5:-5]:34}{first}{rest}", flush=True)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
