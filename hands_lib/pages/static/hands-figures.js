@@ -280,7 +280,7 @@
       const config = { ...figure.config, displayModeBar: false, displaylogo: false, responsive: false, scrollZoom: false };
       const layout = layoutOf(figure);
       const columns = new Set(Object.entries(given).filter(([k]) => /^xaxis\d*$/.test(k)).map(([, axis]) => (axis.domain || [0])[0])).size;
-      const cells = figure.data.filter((trace) => trace.type === 'heatmap' && trace.texttemplate).map((trace) => 160 + 46 * trace.x.length);
+      const cells = figure.data.filter((trace) => trace.type === 'heatmap' && trace.texttemplate).map((trace) => 160 + 46 * numbers(trace.x).length);
       const least = Math.max(columns > 1 ? 230 * columns : 0, ...cells);
       if (least) { // on a phone it scrolls in itself, from the keyboard too
         plot.style.minWidth = `${least}px`;
@@ -351,9 +351,10 @@
       const instance = await new k3d.CreateK3DAndLoadBinarySnapshot(bytesOf(figure.snapshot).buffer, parts.plot);
       const world = instance.getWorld();
       world.controls.enabled = false; // the stage turns it
-      const { min, max } = instance.getSceneBoundingBox();
+      const box = instance.getSceneBoundingBox();
+      const [low, high] = meta.bounds || [box.min, box.max].map((p) => [p.x, p.y, p.z]);
       const points = [];
-      for (let corner = 0; corner < 8; corner++) ['x', 'y', 'z'].forEach((k, i) => points.push(corner & (1 << i) ? max[k] : min[k]));
+      for (let corner = 0; corner < 8; corner++) for (let i = 0; i < 3; i++) points.push(corner & (1 << i) ? high[i] : low[i]);
       const angle = 3; // degrees; so narrow that near and far are as good as alike
       instance.setCameraFOV(angle);
       const stage = new window.HandsStage(parts.canvas, {
