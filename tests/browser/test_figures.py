@@ -366,17 +366,16 @@ def test_on_paper_the_picture_stands_for_the_figure(address: str, browser: Brows
     loaded = "e => e.complete && e.naturalWidth > 0"
     with opened(browser, f"{address}/{PLAYED}", color_scheme="dark") as page:
         draw(page, page.locator(".hands-figure").first)
+        page.wait_for_load_state("networkidle")
         page.emulate_media(media="print")
         for i in range(page.locator(".hands-figure").count()):
             figure = page.locator(".hands-figure").nth(i)
             still = figure.locator(".hands-still")
             assert still.is_visible()
+            assert still.evaluate(loaded)
             assert figure.locator(".hands-live:visible").count() == 0
         assert len(page.pdf()) > 100_000
     with opened(browser, f"{address}/{PLAYED}", java_script_enabled=False) as page:
         still = page.locator(".hands-still").first
         still.scroll_into_view_if_needed()
         assert still.is_visible()
-    with opened(browser, f"{address}/{PLAYED}") as page:
-        still = page.locator(".hands-still").first
-        page.wait_for_function(loaded, arg=still.element_handle())
