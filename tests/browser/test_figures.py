@@ -361,6 +361,16 @@ def test_heat_maps_have_legible_numbers(address: str, browser: Browser) -> None:
     assert len(set(colours)) == 2, "dark on light cells and light on dark ones"
 
 
+def test_where_a_figure_cannot_be_drawn_its_picture_stays(address: str, browser: Browser) -> None:
+    with opened(browser, "about:blank") as page:
+        page.route(re.compile(r"plotly"), lambda route: route.abort())
+        page.goto(f"{address}/{PLAYED}")
+        figure = page.locator(".hands-figure").first
+        figure.scroll_into_view_if_needed()
+        page.wait_for_function("e => e.dataset.drawn === 'failed'", arg=figure.element_handle())
+        assert figure.locator(".hands-still").is_visible()
+
+
 def test_on_paper_the_picture_stands_for_the_figure(address: str, browser: Browser) -> None:
     """Printed from the dark theme too, before and after it was drawn; on pages without scripts as well."""
     loaded = "e => e.complete && e.naturalWidth > 0"
