@@ -53,7 +53,7 @@ def mesh_trace(
     return go.Mesh3d(
         x=x, y=y, z=z, i=i, j=j, k=k, color=colour, opacity=opacity, name=name, showlegend=True,
         flatshading=False, hoverinfo="name",
-        lighting={"ambient": 0.55, "diffuse": 0.7, "specular": 0.15, "roughness": 0.7, "fresnel": 0.1},
+        lighting={"ambient": 0.4, "diffuse": 0.65, "specular": 0.1, "roughness": 0.7, "fresnel": 0.1},
     )  # fmt: skip
 
 
@@ -99,7 +99,7 @@ CAMERA_VIEWS = {  # cameras look along +z with y down: the viewer stands behind 
     "from above": {"eye": {"x": 0.0, "y": -2.1, "z": 0.0}, "up": {"x": 0, "y": 0, "z": 1}},
     "from behind": {"eye": {"x": 0.0, "y": 0.0, "z": 2.1}, "up": _Y_DOWN},
 }
-LAMP = {"x": -2500, "y": 4000, "z": -20}  # above the viewer's left shoulder, in plotly's picture coordinates
+LAMP = {"x": -6000, "y": 8000, "z": -20}  # above the viewer's left shoulder, in plotly's picture coordinates
 FLAT = {"type": "orthographic"}  # a millimetre is as long in front as behind, so that a scale bar is true
 
 

@@ -83,12 +83,19 @@
   // --- HTML around the drawing ---
   const plain = (text) => (text || '').replace(/<br\s*\/?>/g, ' ').replace(/<[^>]*>/g, '');
 
+  function mostCommon(values) {
+    const counts = new Map();
+    for (const value of values || []) counts.set(value, (counts.get(value) || 0) + 1);
+    return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0];
+  }
+
   function swatch(trace, index, layout) {
     const colourway = layout.colorway || ['#0072B2'];
     const first = (value) => (Array.isArray(value) ? value[0] : value);
     const marker = trace.marker || {}, line = trace.line || {};
     const scale = Array.isArray(trace.colorscale) && trace.colorscale[trace.colorscale.length - 1][1];
-    const own = ['mesh3d', 'isosurface', 'cone'].includes(trace.type) ? trace.color || scale : null;
+    const own = ['mesh3d', 'isosurface', 'cone'].includes(trace.type)
+      ? mostCommon(trace.vertexcolor) || trace.color || scale : null;
     const colour = first(own || line.color || marker.color) || colourway[index % colourway.length];
     const mode = trace.mode || '';
     const dash = { dot: '2 3', dash: '6 3', dashdot: '6 3 2 3', longdash: '9 3' }[line.dash] || 'none';
