@@ -53,7 +53,7 @@ def mesh_trace(
     return go.Mesh3d(
         x=x, y=y, z=z, i=i, j=j, k=k, color=colour, opacity=opacity, name=name, showlegend=True,
         flatshading=False, hoverinfo="name",
-        lighting={"ambient": 0.55, "diffuse": 0.7, "specular": 0.15, "roughness": 0.7, "fresnel": 0.1},
+        lighting={"ambient": 0.4, "diffuse": 0.65, "specular": 0.1, "roughness": 0.7, "fresnel": 0.1},
     )  # fmt: skip
 
 
@@ -99,7 +99,7 @@ CAMERA_VIEWS = {  # cameras look along +z with y down: the viewer stands behind 
     "from above": {"eye": {"x": 0.0, "y": -2.1, "z": 0.0}, "up": {"x": 0, "y": 0, "z": 1}},
     "from behind": {"eye": {"x": 0.0, "y": 0.0, "z": 2.1}, "up": _Y_DOWN},
 }
-LAMP = {"x": -2500, "y": 4000, "z": -20}  # above the viewer's left shoulder, in plotly's picture coordinates
+LAMP = {"x": -6000, "y": 8000, "z": -20}  # above the viewer's left shoulder, in plotly's picture coordinates
 FLAT = {"type": "orthographic"}  # a millimetre is as long in front as behind, so that a scale bar is true
 
 
@@ -220,7 +220,9 @@ def level_figure(
         )
     active = min(range(len(steps)), key=lambda n: abs(steps[n]["value"] - start))
     low, high = (1000 * np.asarray(corner, dtype=np.float32) for corner in (lower, upper))
-    plot = k3d.plot(height=height, grid_visible=False, menu_visibility=False, camera_auto_fit=False)
+    plot = k3d.plot(
+        height=height, grid_visible=False, menu_visibility=False, camera_auto_fit=False, axes_helper=0
+    )
     surface = k3d.marching_cubes(
         values.astype(np.float32), level=steps[active]["value"], color=int(SKIN[1:], 16), opacity=0.6,
         flat_shading=False, name=level_label, compression_level=9,
@@ -229,6 +231,7 @@ def level_figure(
     plot += surface
     if mesh is not None:
         vertices = (1000 * mesh.vertices.detach().cpu()).numpy().astype(np.float32)
+        low, high = vertices.min(axis=0), vertices.max(axis=0)  # the camera is fitted to the surface
         faces = mesh.faces.cpu().numpy().astype(np.uint32)
         plot += k3d.mesh(
             vertices, faces, wireframe=True, color=MIDDLE_GREY, name="surface", compression_level=9
@@ -236,4 +239,5 @@ def level_figure(
     views = CAMERA_VIEWS if view in CAMERA_VIEWS else HAND_VIEWS
     control = {"label": level_label, "object": level_label, "attribute": "level", "steps": steps}
     control["active"] = active
-    show_k3d(plot, alt, title=title, meta={"unit": "mm", "view": view, "views": views, "levels": [control]})
+    meta = {"unit": "mm", "view": view, "views": views, "levels": [control]}
+    show_k3d(plot, alt, title=title, meta=meta | {"bounds": [low.tolist(), high.tolist()]})

@@ -23,8 +23,8 @@ def show_k3d(plot: Any, alt: str, title: str = "", meta: Mapping[str, Any] | Non
         plot: a `k3d.plot(...)`.
         alt: what the figure shows, in a sentence, for readers who do not see it.
         title: stands above the figure in the built book.
-        meta: `unit` of a length, the `views` offered and the `view` shown first, `levels` that a control
-            changes; see `level_figure`, which makes all of it.
+        meta: `unit` of a length, `bounds` of what the camera is fitted to, the `views` offered and the `view`
+            shown first, `levels` that a control changes; see `level_figure`, which makes all of it.
     """
     plot.background_color = -1  # transparent: the page's colour
     plot.grid_color = plot.label_color = MIDDLE_GREY

@@ -51,7 +51,8 @@ def write_figure(writer: Any, node: HandsFigure) -> None:
     if Path(writer.builder.outdir, "_static", name).is_file():
         page = writer.builder.get_target_uri(writer.builder.current_docname)
         source = relative_uri(page, f"_static/{name}")
-        picture = f'<img class="hands-still" src="{source}" alt="{alt}" loading="lazy">'
+        # not `loading="lazy"`: what a browser has not loaded it does not print
+        picture = f'<img class="hands-still" src="{source}" alt="{alt}" fetchpriority="low" decoding="async">'
     else:
         picture = f'<p class="hands-still">{alt}</p>'
     library = node.library(kept(writer.builder, LIBRARIES))

@@ -16,6 +16,7 @@ from hands_lib.pages.pictures import make_pictures
 from hands_lib.reproduce.project import replacing
 
 OF_FIGURES = "hands-figures.css", "hands-figures.js", "hands-stage.js"
+SAID = "figures: "  # begins what `hands build` repeats of Sphinx's log
 logger = logging.getLogger(__name__)
 
 # tex-chtml.js and what it can load: TeX packages, fonts, its menu, reading aloud
@@ -51,7 +52,7 @@ def mathjax_folder() -> Path:
 def find_libraries(app: Any) -> None:
     """Before anything is read: which scripts can draw figures (Sphinx event `builder-inited`)."""
     for text in fetch_parts(kept(app, LIBRARIES)):
-        logger.info(text)
+        logger.info(f"{SAID}{text}")
 
 
 def picture_figures(app: Any, env: Any) -> None:
@@ -62,7 +63,7 @@ def picture_figures(app: Any, env: Any) -> None:
     figures = figures_of(env)
     target = Path(app.outdir, "_static", PICTURES)
     for text in make_pictures(figures, own, kept(app, LIBRARIES), kept(app, PICTURES), target):
-        logger.info(text)
+        logger.info(f"{SAID}{text}")
 
 
 def scripts_of_figures(app: Any, pagename: str, templatename: str, context: dict, doctree: Any) -> None:

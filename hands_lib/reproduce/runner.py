@@ -546,6 +546,9 @@ def _render(root: Path) -> None:
         environment = os.environ | {"PYTHONWARNINGS": "ignore", "PYTHONUTF8": "1"}
         code = subprocess.call(command, stdout=file, stderr=subprocess.STDOUT, cwd=root, env=environment)
     text = ANSI.sub("", log.read_text(encoding="utf-8", errors="replace"))
+    for line in text.splitlines():
+        if line.startswith("figures: "):  # see hands_lib/pages/site_files.py
+            print(line, file=sys.stderr)
     if code:
         found = [line for line in text.splitlines() if re.search(r"WARNING|ERROR|CRITICAL|Error:", line)]
         shown = "\n".join(line[:300] for line in (found or text.splitlines())[-30:])

@@ -83,12 +83,19 @@
   // --- HTML around the drawing ---
   const plain = (text) => (text || '').replace(/<br\s*\/?>/g, ' ').replace(/<[^>]*>/g, '');
 
+  function mostCommon(values) {
+    const counts = new Map();
+    for (const value of values || []) counts.set(value, (counts.get(value) || 0) + 1);
+    return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0];
+  }
+
   function swatch(trace, index, layout) {
     const colourway = layout.colorway || ['#0072B2'];
     const first = (value) => (Array.isArray(value) ? value[0] : value);
     const marker = trace.marker || {}, line = trace.line || {};
     const scale = Array.isArray(trace.colorscale) && trace.colorscale[trace.colorscale.length - 1][1];
-    const own = ['mesh3d', 'isosurface', 'cone'].includes(trace.type) ? trace.color || scale : null;
+    const own = ['mesh3d', 'isosurface', 'cone'].includes(trace.type)
+      ? mostCommon(trace.vertexcolor) || trace.color || scale : null;
     const colour = first(own || line.color || marker.color) || colourway[index % colourway.length];
     const mode = trace.mode || '';
     const dash = { dot: '2 3', dash: '6 3', dashdot: '6 3 2 3', longdash: '9 3' }[line.dash] || 'none';
@@ -280,7 +287,7 @@
       const config = { ...figure.config, displayModeBar: false, displaylogo: false, responsive: false, scrollZoom: false };
       const layout = layoutOf(figure);
       const columns = new Set(Object.entries(given).filter(([k]) => /^xaxis\d*$/.test(k)).map(([, axis]) => (axis.domain || [0])[0])).size;
-      const cells = figure.data.filter((trace) => trace.type === 'heatmap' && trace.texttemplate).map((trace) => 160 + 46 * trace.x.length);
+      const cells = figure.data.filter((trace) => trace.type === 'heatmap' && trace.texttemplate).map((trace) => 160 + 46 * numbers(trace.x).length);
       const least = Math.max(columns > 1 ? 230 * columns : 0, ...cells);
       if (least) { // on a phone it scrolls in itself, from the keyboard too
         plot.style.minWidth = `${least}px`;
@@ -351,9 +358,10 @@
       const instance = await new k3d.CreateK3DAndLoadBinarySnapshot(bytesOf(figure.snapshot).buffer, parts.plot);
       const world = instance.getWorld();
       world.controls.enabled = false; // the stage turns it
-      const { min, max } = instance.getSceneBoundingBox();
+      const box = instance.getSceneBoundingBox();
+      const [low, high] = meta.bounds || [box.min, box.max].map((p) => [p.x, p.y, p.z]);
       const points = [];
-      for (let corner = 0; corner < 8; corner++) ['x', 'y', 'z'].forEach((k, i) => points.push(corner & (1 << i) ? max[k] : min[k]));
+      for (let corner = 0; corner < 8; corner++) for (let i = 0; i < 3; i++) points.push(corner & (1 << i) ? high[i] : low[i]);
       const angle = 3; // degrees; so narrow that near and far are as good as alike
       instance.setCameraFOV(angle);
       const stage = new window.HandsStage(parts.canvas, {

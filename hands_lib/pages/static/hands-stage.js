@@ -139,7 +139,10 @@
       }, { capture: true, passive: false });
       // touches are ours: the libraries would keep the page from scrolling
       for (const kind of ['touchstart', 'touchmove', 'touchend']) {
-        element.addEventListener(kind, (event) => event.stopPropagation(), { capture: true, passive: true });
+        element.addEventListener(kind, (event) => {
+          event.stopPropagation();
+          if (event.touches.length > 1 && event.cancelable) event.preventDefault(); // two fingers turn, and do not scroll
+        }, { capture: true, passive: false });
       }
       element.addEventListener('pointerdown', (event) => {
         if (event.button > 0) return;
@@ -153,6 +156,7 @@
         const before = this.spread(), dx = event.clientX - old.x, dy = event.clientY - old.y, count = this.fingers.size;
         Object.assign(old, { x: event.clientX, y: event.clientY });
         this.way += Math.hypot(dx, dy);
+        if (event.pointerType === 'touch' && count === 1 && !this.active) return; // it scrolls the page
         if (count > 1) this.zoom(this.spread() / before || 1);
         if (event.shiftKey) this.shift(dx, dy);
         else this.turn(dx * 0.008 / count, dy * 0.008 / count);
