@@ -17,7 +17,7 @@ from hands_lib.reproduce.html_tables import HIDDEN, attribute, escape, plain
 from hands_lib.reproduce.measured import readable
 from hands_lib.reproduce.printed_checks import holds_as_printed
 from hands_lib.reproduce.published import Claim, OwnClaim, Published, Threshold
-from hands_lib.reproduce.verdicts import Part, Standing, Verdict, judge, standing
+from hands_lib.reproduce.verdicts import Part, Standing, Verdict, judge
 from hands_lib.reproduce.wording import count, number
 
 SIGNS: dict[Standing, str] = {
@@ -30,8 +30,8 @@ FARTHEST = 15.0  # half-widths; what lies beyond is drawn at the edge
 WIDTH, HEIGHT, MARGIN = 200.0, 24.0, 8.0  # of a drawing, in its own units
 AXIS = (
     "Plot: distance of the measured effect from the bound of the claim, in half-widths of its 95 % interval; "
-    "the axis is linear near the bound and logarithmic far from it. A bar that crosses the line is undecided. "
-    "Square: the part that decides; dots: the other parts of the claim."
+    "the axis is linear near the bound and logarithmic far from it. A bar that crosses the line is "
+    "undecided. Square: the part that decides; dots: the other parts of the claim."
 )
 
 
@@ -75,7 +75,7 @@ class Row:
 
     @property
     def standing(self) -> Standing:
-        return standing(self.verdict)
+        return self.verdict.standing
 
     @property
     def found(self) -> str:
@@ -158,7 +158,7 @@ class Forest:
         lines = "".join(row.html() for row in self.rows)
         heads = [
             "claim",
-            f'<span aria-hidden="true">fails ← bound → holds</span>{HIDDEN.format("plot, repeated in words")}',
+            f'<span aria-hidden="true">fails ← bound → holds</span>{HIDDEN.format("plot, see the words")}',
             "verdict and effect",
         ]
         head = "".join(f'<th scope="col">{text}</th>' for text in heads)
@@ -169,8 +169,8 @@ class Forest:
             notes += f"<details><summary>Data, profile and protocol</summary>{fold}</details>"
         own_id = f' id="{attribute(self.id)}"' if self.id else ""
         return (
-            f'<div class="hands-table hands-forest"{own_id}><table><caption>{html.escape(self.title)}</caption>'
-            f"<thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
+            f'<div class="hands-table hands-forest"{own_id}><table>'
+            f"<caption>{html.escape(self.title)}</caption><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
             f'<div class="hands-notes">{notes}</div></div>'
         )
 

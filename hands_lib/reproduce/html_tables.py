@@ -6,7 +6,7 @@ Their look is in `pages/static/hands-tables.css`, the filters of a long table in
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 Kind = Literal["plain", "published", "measured", "missing", "small"]
 Mark = Literal["", "best", "second"]
@@ -87,6 +87,7 @@ class Group:
 Rows = Sequence[Sequence[Cell] | Group]
 
 
+@runtime_checkable
 class Part(Protocol):
     """What can stand on a page."""
 
