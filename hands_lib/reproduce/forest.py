@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hands_lib.reproduce.evidence import Evidence
-from hands_lib.reproduce.html_tables import HIDDEN, attribute, escape, plain
+from hands_lib.reproduce.html_tables import HIDDEN, escape, plain
 from hands_lib.reproduce.measured import readable
 from hands_lib.reproduce.printed_checks import holds_as_printed
 from hands_lib.reproduce.published import Claim, OwnClaim, Published, Threshold
@@ -109,8 +109,8 @@ class Row:
         return [text for text in (self.sureness, self.caveat) if text]
 
     def html(self) -> str:
-        below = "".join(f' <span class="hands-small">{escape(text)}</span>' for text in self.below)
-        where = f' <span class="hands-small">{escape(self.where)}</span>' if self.where else ""
+        below = "".join(f'<div class="hands-small">{escape(text)}</div>' for text in self.below)
+        where = f'<div class="hands-small">{escape(self.where)}</div>' if self.where else ""
         return (
             f'<tr><th scope="row">{escape(self.claim)}{where}</th><td>{self.drawing()}</td>'
             f"<td>{chip(self.standing)} {escape(self.found)}{below}</td></tr>"
@@ -119,7 +119,11 @@ class Row:
     def drawing(self) -> str:
         """An inline picture of the verdict's parts."""
         middle, centre = HEIGHT / 2, WIDTH / 2
-        shapes = [f'<line class="hands-bound" x1="{centre:g}" x2="{centre:g}" y1="0" y2="{HEIGHT:g}"/>']
+        # colours of the style sheet, and of the text where there is none, as in a notebook
+        line, ring = 'stroke="currentColor"', 'stroke="currentColor" fill="none"'
+        shapes = [
+            f'<line class="hands-bound" {line} x1="{centre:g}" x2="{centre:g}" y1="0" y2="{HEIGHT:g}"/>'
+        ]
         deciding: list[str] = []
         for part in self.verdict.parts:
             distance = _distance(part)
@@ -127,15 +131,20 @@ class Row:
                 continue
             x = position(distance)
             if part is not self.verdict.deciding:
-                shapes.append(f'<circle class="hands-other" cx="{x:.1f}" cy="{middle:g}" r="2.5"/>')
+                shapes.append(f'<circle class="hands-other" {ring} cx="{x:.1f}" cy="{middle:g}" r="2.5"/>')
                 continue
             if math.isfinite(distance):
                 ends = f'x1="{position(distance - 1):.1f}" x2="{position(distance + 1):.1f}"'
-                deciding.append(f'<line class="hands-interval" {ends} y1="{middle:g}" y2="{middle:g}"/>')
-            deciding.append(f'<rect x="{x - 4:.1f}" y="{middle - 4:g}" width="8" height="8"/>')
+                deciding.append(
+                    f'<line class="hands-interval" {line} {ends} y1="{middle:g}" y2="{middle:g}"/>'
+                )
+            deciding.append(
+                f'<rect fill="currentColor" x="{x - 4:.1f}" y="{middle - 4:g}" width="8" height="8"/>'
+            )
         name = self.standing.replace(" ", "-")
         return (
-            f'<svg class="hands-forest-plot hands-{name}" viewBox="0 0 {WIDTH:g} {HEIGHT:g}" '
+            f'<svg class="hands-forest-plot hands-{name}" width="{WIDTH:g}" '
+            f'viewBox="0 0 {WIDTH:g} {HEIGHT:g}" '
             f'aria-hidden="true" focusable="false">{"".join([*shapes, *deciding])}</svg>'
         )
 
@@ -146,7 +155,6 @@ class Forest:
 
     title: str
     rows: Sequence[Row]
-    id: str = ""
 
     @property
     def notes(self) -> list[str]:
@@ -167,9 +175,8 @@ class Forest:
         if judged_on:
             fold = "".join(f"<p>{escape(note)}</p>" for note in judged_on)
             notes += f"<details><summary>Data, profile and protocol</summary>{fold}</details>"
-        own_id = f' id="{attribute(self.id)}"' if self.id else ""
         return (
-            f'<div class="hands-table hands-forest"{own_id}><table>'
+            f'<div class="hands-table hands-forest"><table>'
             f"<caption>{html.escape(self.title)}</caption><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
             f'<div class="hands-notes">{notes}</div></div>'
         )

@@ -209,8 +209,8 @@ def drawn(root: Path) -> tuple[str, float, list[float]]:
     published = read_published("system", root)
     ((row,), *_) = (forest.rows for forest in forests(published, read_evidence("system", root))[0])
     picture = row.drawing()
-    square = float(re.search(r'<rect x="([\d.]+)"', picture)[1]) + 4
-    ends = re.search(r'class="hands-interval" x1="([\d.]+)" x2="([\d.]+)"', picture)
+    square = float(re.search(r'<rect [^>]*x="([\d.]+)"', picture)[1]) + 4
+    ends = re.search(r'class="hands-interval" [^>]*x1="([\d.]+)" x2="([\d.]+)"', picture)
     return row.standing, square - WIDTH / 2, [float(end) - WIDTH / 2 for end in ends.groups()] if ends else []
 
 
