@@ -88,10 +88,10 @@ class Row:
             return f"{verdict.text} ({verdict.decided_by.partition(': ')[2]})"
         if one is None or not one.plain:
             return ". ".join(_sentence(text) for text in (verdict.text, verdict.decided_by) if text)
+        asked = f" (claimed: {one.wanted})" if one.wanted not in ("", "lower", "higher") else ""
         if len(verdict.claim.tests) > 1:
             word = verdict.decided_by.partition(":")[0]
-            return f"{verdict.text}. {_sentence(word)}: {one.row}, {one.label}: {one.plain}"
-        asked = f" (claimed: {one.wanted})" if one.wanted not in ("", "lower", "higher") else ""
+            return f"{verdict.text}. {_sentence(word)}: {one.row}, {one.label}: {one.plain}{asked}"
         several = len(verdict.parts) > 1 and isinstance(verdict.claim.test, Threshold)
         return (verdict.text if several else one.plain) + asked
 

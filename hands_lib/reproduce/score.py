@@ -209,7 +209,7 @@ def paper_score(published: Published, root: Path) -> PaperScore:
     return PaperScore(published, paper_of(published, root), standings, own, chapters)
 
 
-def score(root: Path | None = None) -> Score:
+def scores(root: Path | None = None) -> Score:
     """The score of every paper: the front page, and the top of the results page.
 
     Raises:

@@ -14,7 +14,7 @@ from hands_lib.reproduce.measured import HOW, measured_tables, notes_on_lines
 from hands_lib.reproduce.printed_table import printed_tables
 from hands_lib.reproduce.project import nearest
 from hands_lib.reproduce.published import Published, read_all_published, read_published
-from hands_lib.reproduce.score import anchor, score
+from hands_lib.reproduce.score import anchor, scores
 from hands_lib.reproduce.verdicts import claims_text
 from hands_lib.reproduce.wording import count
 
@@ -143,7 +143,7 @@ def system_page(slug: str, root: Path | None = None) -> SystemPage:
 
 def waiting_page(root: Path | None = None) -> Page:
     """The papers whose numbers are typed but which have no chapter yet, folded away one by one."""
-    waiting = [one.published for one in score(root).waiting]
+    waiting = [one.published for one in scores(root).waiting]
     return Page(
         [
             Section(

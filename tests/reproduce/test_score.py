@@ -15,7 +15,7 @@ from hands_lib.reproduce.evidence import read_evidence
 from hands_lib.reproduce.forest import WIDTH, forests, position
 from hands_lib.reproduce.project import ProjectError, find_root
 from hands_lib.reproduce.published import read_all_published, read_published
-from hands_lib.reproduce.score import anchor, paper_score, score
+from hands_lib.reproduce.score import anchor, paper_score, scores
 from hands_lib.reproduce.tables import system_page
 from hands_lib.reproduce.verdicts import STANDINGS, judge
 
@@ -23,7 +23,7 @@ ROOT = find_root(Path(__file__).parent)
 
 
 def test_a_paper_counts_each_of_its_claims_once() -> None:
-    for paper in (*score(ROOT).papers, *score(ROOT).waiting):
+    for paper in (*scores(ROOT).papers, *scores(ROOT).waiting):
         assert sum(paper.counts.values()) == len(paper.published.claims)
         assert list(paper.counts) == [one for one in STANDINGS if one in paper.counts]
         html = paper._repr_html_()
@@ -34,7 +34,7 @@ def test_a_paper_counts_each_of_its_claims_once() -> None:
 
 
 def test_papers_with_chapters_come_in_their_order_and_none_is_left_out() -> None:
-    found = score(ROOT)
+    found = scores(ROOT)
     slugs = [paper.published.slug for paper in found.papers]
     chapters = [c.slug for c in list_chapters(ROOT) if c.slug in slugs]
     assert slugs == list(dict.fromkeys(chapters))
@@ -63,7 +63,7 @@ def test_what_was_not_measured_is_told_apart_from_what_is_undecided() -> None:
 def test_results_page_has_a_heading_and_a_cell_for_every_system_with_a_chapter_or_own_tables() -> None:
     text = (ROOT / "book" / "results.md").read_text()
     shown = re.findall(r"## (.+)\n(?:(?!## ).*\n)*?system_page\(\"(\w+)\"\)", text)
-    waiting = {paper.published.slug for paper in score(ROOT).waiting}
+    waiting = {paper.published.slug for paper in scores(ROOT).waiting}
     expected = {(p.title, p.slug) for p in read_all_published(ROOT) if p.slug not in waiting}
     assert set(shown) == expected
     assert "waiting_page()" in text
@@ -73,10 +73,10 @@ def test_every_link_of_the_score_leads_to_a_part_of_the_results() -> None:
     ids = set()
     for published in read_all_published(ROOT):
         ids |= set(re.findall(r' id="([^"]+)"', system_page(published.slug, ROOT)._repr_html_()))
-    links = re.findall(r'href="results\.html#([^"]+)"', score(ROOT)._repr_html_())
+    links = re.findall(r'href="results\.html#([^"]+)"', scores(ROOT)._repr_html_())
     assert links
     assert set(links) <= ids
-    for name in re.findall(r'href="([^"#]+)\.html"', score(ROOT)._repr_html_()):
+    for name in re.findall(r'href="([^"#]+)\.html"', scores(ROOT)._repr_html_()):
         assert (ROOT / "book" / f"{name}.md").is_file()
     assert anchor("va_nerf") == "claims-va-nerf"
 
@@ -184,13 +184,13 @@ def test_a_scale_that_names_nothing_is_said(root: Path, changed: dict, message: 
 def test_a_paper_that_the_bibliography_does_not_know(root: Path) -> None:
     (root / "book" / "references.bib").write_text("@misc{keys, title = {T}}\n")
     with pytest.raises(ProjectError, match="did you mean 'keys'"):
-        score(root)
+        scores(root)
     (root / "book" / "references.bib").write_text("@misc{key, title = {T}\n@")
     with pytest.raises(ProjectError, match=r"references\.bib is no BibTeX"):
-        score(root)
+        scores(root)
     (root / "book" / "references.bib").unlink()
     with pytest.raises(ProjectError, match=r"references\.bib does not exist"):
-        score(root)
+        scores(root)
 
 
 # --- forest ----------------------------------------------------------------------------------------------
