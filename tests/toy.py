@@ -135,6 +135,9 @@ def write_toy_book(root: Path, **cpu: object) -> Path:
     (root / "book" / "part" / "toy.md").write_text(CHAPTER)
     (root / "book" / "presets" / "toy.yml").write_text(yaml.safe_dump({"cpu": cpu}))
     (root / "book" / "published" / "toy.yml").write_text(yaml.safe_dump(PUBLISHED))
+    (root / "book" / "references.bib").write_text(
+        "@misc{toy, author = {Toy, T.}, title = {A toy}, year = {2026}}\n"
+    )
     (root / "_toc.yml").write_text(
         "format: jb-book\nroot: book/index\nparts:\n  - chapters:\n    - file: book/part/toy.md\n"
     )

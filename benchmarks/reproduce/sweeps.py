@@ -26,8 +26,9 @@ from toy import write_toy_book  # noqa: E402
 
 from hands_lib.reproduce.collecting import collect  # noqa: E402
 from hands_lib.reproduce.jobs import Job, JobLine  # noqa: E402
+from hands_lib.reproduce.status import status_page  # noqa: E402
 from hands_lib.reproduce.store import read_done, read_lines, record_job  # noqa: E402
-from hands_lib.reproduce.tables import claims_page, compare, results_page, status_page  # noqa: E402
+from hands_lib.reproduce.tables import claims_page, compare, system_page  # noqa: E402
 
 os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
 COMMAND = [sys.executable, "-m", "hands_lib.reproduce.command"]
@@ -195,7 +196,7 @@ def store(folder: Path, number: int = 10_000, finished: int = 1_000) -> dict:
     parts = {}
     for name, make in (
         ("lines read", lambda: str(len(read_lines(root=book)))),
-        ("results page", lambda: results_page(book)._repr_html_()),
+        ("results of a system", lambda: system_page("toy", book)._repr_html_()),
         ("claims", lambda: claims_page(None, book)),
         ("status page", lambda: status_page(book)._repr_html_()),
     ):

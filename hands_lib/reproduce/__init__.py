@@ -11,7 +11,7 @@ from hands_lib.reproduce.checkpoints import checkpoint_path, load_checkpoint, sa
 from hands_lib.reproduce.interactive import choose_runs
 from hands_lib.reproduce.jobs import Job, JobLine
 from hands_lib.reproduce.project import ProjectError, find_root
-from hands_lib.reproduce.score import score
+from hands_lib.reproduce.score import scores
 from hands_lib.reproduce.status import status_page
 from hands_lib.reproduce.store import find_job, read_lines, record_job
 from hands_lib.reproduce.tables import compare, system_page, waiting_page
@@ -32,7 +32,7 @@ __all__ = [
     "read_lines",
     "record_job",
     "save_checkpoint",
-    "score",
+    "scores",
     "status_page",
     "system_page",
     "trained",

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hands_lib.reproduce.evidence import Evidence
-from hands_lib.reproduce.html_tables import HIDDEN, attribute, escape, plain
+from hands_lib.reproduce.html_tables import HIDDEN, escape, plain
 from hands_lib.reproduce.measured import readable
 from hands_lib.reproduce.printed_checks import holds_as_printed
 from hands_lib.reproduce.published import Claim, OwnClaim, Published, Threshold
-from hands_lib.reproduce.verdicts import Part, Standing, Verdict, judge, standing
+from hands_lib.reproduce.verdicts import Part, Standing, Verdict, judge
 from hands_lib.reproduce.wording import count, number
 
 SIGNS: dict[Standing, str] = {
@@ -30,8 +30,8 @@ FARTHEST = 15.0  # half-widths; what lies beyond is drawn at the edge
 WIDTH, HEIGHT, MARGIN = 200.0, 24.0, 8.0  # of a drawing, in its own units
 AXIS = (
     "Plot: distance of the measured effect from the bound of the claim, in half-widths of its 95 % interval; "
-    "the axis is linear near the bound and logarithmic far from it. A bar that crosses the line is undecided. "
-    "Square: the part that decides; dots: the other parts of the claim."
+    "the axis is linear near the bound and logarithmic far from it. A bar that crosses the line is "
+    "undecided. Square: the part that decides; dots: the other parts of the claim."
 )
 
 
@@ -75,7 +75,7 @@ class Row:
 
     @property
     def standing(self) -> Standing:
-        return standing(self.verdict)
+        return self.verdict.standing
 
     @property
     def found(self) -> str:
@@ -88,10 +88,10 @@ class Row:
             return f"{verdict.text} ({verdict.decided_by.partition(': ')[2]})"
         if one is None or not one.plain:
             return ". ".join(_sentence(text) for text in (verdict.text, verdict.decided_by) if text)
+        asked = f" (claimed: {one.wanted})" if one.wanted not in ("", "lower", "higher") else ""
         if len(verdict.claim.tests) > 1:
             word = verdict.decided_by.partition(":")[0]
-            return f"{verdict.text}. {_sentence(word)}: {one.row}, {one.label}: {one.plain}"
-        asked = f" (claimed: {one.wanted})" if one.wanted not in ("", "lower", "higher") else ""
+            return f"{verdict.text}. {_sentence(word)}: {one.row}, {one.label}: {one.plain}{asked}"
         several = len(verdict.parts) > 1 and isinstance(verdict.claim.test, Threshold)
         return (verdict.text if several else one.plain) + asked
 
@@ -109,8 +109,8 @@ class Row:
         return [text for text in (self.sureness, self.caveat) if text]
 
     def html(self) -> str:
-        below = "".join(f' <span class="hands-small">{escape(text)}</span>' for text in self.below)
-        where = f' <span class="hands-small">{escape(self.where)}</span>' if self.where else ""
+        below = "".join(f'<div class="hands-small">{escape(text)}</div>' for text in self.below)
+        where = f'<div class="hands-small">{escape(self.where)}</div>' if self.where else ""
         return (
             f'<tr><th scope="row">{escape(self.claim)}{where}</th><td>{self.drawing()}</td>'
             f"<td>{chip(self.standing)} {escape(self.found)}{below}</td></tr>"
@@ -119,7 +119,11 @@ class Row:
     def drawing(self) -> str:
         """An inline picture of the verdict's parts."""
         middle, centre = HEIGHT / 2, WIDTH / 2
-        shapes = [f'<line class="hands-bound" x1="{centre:g}" x2="{centre:g}" y1="0" y2="{HEIGHT:g}"/>']
+        # colours of the style sheet, and of the text where there is none, as in a notebook
+        line, ring = 'stroke="currentColor"', 'stroke="currentColor" fill="none"'
+        shapes = [
+            f'<line class="hands-bound" {line} x1="{centre:g}" x2="{centre:g}" y1="0" y2="{HEIGHT:g}"/>'
+        ]
         deciding: list[str] = []
         for part in self.verdict.parts:
             distance = _distance(part)
@@ -127,15 +131,20 @@ class Row:
                 continue
             x = position(distance)
             if part is not self.verdict.deciding:
-                shapes.append(f'<circle class="hands-other" cx="{x:.1f}" cy="{middle:g}" r="2.5"/>')
+                shapes.append(f'<circle class="hands-other" {ring} cx="{x:.1f}" cy="{middle:g}" r="2.5"/>')
                 continue
             if math.isfinite(distance):
                 ends = f'x1="{position(distance - 1):.1f}" x2="{position(distance + 1):.1f}"'
-                deciding.append(f'<line class="hands-interval" {ends} y1="{middle:g}" y2="{middle:g}"/>')
-            deciding.append(f'<rect x="{x - 4:.1f}" y="{middle - 4:g}" width="8" height="8"/>')
+                deciding.append(
+                    f'<line class="hands-interval" {line} {ends} y1="{middle:g}" y2="{middle:g}"/>'
+                )
+            deciding.append(
+                f'<rect fill="currentColor" x="{x - 4:.1f}" y="{middle - 4:g}" width="8" height="8"/>'
+            )
         name = self.standing.replace(" ", "-")
         return (
-            f'<svg class="hands-forest-plot hands-{name}" viewBox="0 0 {WIDTH:g} {HEIGHT:g}" '
+            f'<svg class="hands-forest-plot hands-{name}" width="{WIDTH:g}" '
+            f'viewBox="0 0 {WIDTH:g} {HEIGHT:g}" '
             f'aria-hidden="true" focusable="false">{"".join([*shapes, *deciding])}</svg>'
         )
 
@@ -146,7 +155,6 @@ class Forest:
 
     title: str
     rows: Sequence[Row]
-    id: str = ""
 
     @property
     def notes(self) -> list[str]:
@@ -158,7 +166,7 @@ class Forest:
         lines = "".join(row.html() for row in self.rows)
         heads = [
             "claim",
-            f'<span aria-hidden="true">fails ← bound → holds</span>{HIDDEN.format("plot, repeated in words")}',
+            f'<span aria-hidden="true">fails ← bound → holds</span>{HIDDEN.format("plot, see the words")}',
             "verdict and effect",
         ]
         head = "".join(f'<th scope="col">{text}</th>' for text in heads)
@@ -167,10 +175,9 @@ class Forest:
         if judged_on:
             fold = "".join(f"<p>{escape(note)}</p>" for note in judged_on)
             notes += f"<details><summary>Data, profile and protocol</summary>{fold}</details>"
-        own_id = f' id="{attribute(self.id)}"' if self.id else ""
         return (
-            f'<div class="hands-table hands-forest"{own_id}><table><caption>{html.escape(self.title)}</caption>'
-            f"<thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
+            f'<div class="hands-table hands-forest"><table>'
+            f"<caption>{html.escape(self.title)}</caption><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
             f'<div class="hands-notes">{notes}</div></div>'
         )
 

@@ -6,7 +6,7 @@ Their look is in `pages/static/hands-tables.css`, the filters of a long table in
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 Kind = Literal["plain", "published", "measured", "missing", "small"]
 Mark = Literal["", "best", "second"]
@@ -48,7 +48,8 @@ class Line:
             text = f"<{tag}>{text}</{tag}>" + HIDDEN.format(f" ({self.mark})")
         if self.kind in ("published", "measured") and self.text != self.kind:
             text = HIDDEN.format(f"{self.kind} ") + text
-        return text if self.kind == "plain" else f'<span class="hands-{self.kind}">{text}</span>'
+        # a division: lines stay lines in a notebook too, which does not know our style sheet
+        return text if self.kind == "plain" else f'<div class="hands-{self.kind}">{text}</div>'
 
     def __str__(self) -> str:
         return self.text + {"best": " (best)", "second": " (second)"}.get(self.mark, "")
@@ -87,6 +88,7 @@ class Group:
 Rows = Sequence[Sequence[Cell] | Group]
 
 
+@runtime_checkable
 class Part(Protocol):
     """What can stand on a page."""
 
@@ -163,12 +165,10 @@ class Section:
 
     title: str
     parts: Sequence[Part]
-    unfolded: bool = False
 
     def _repr_html_(self) -> str:
         inside = "\n".join(part._repr_html_() for part in self.parts)
-        opening = "<details open>" if self.unfolded else "<details>"
-        return f"{opening}<summary>{html.escape(self.title)}</summary>\n{inside}\n</details>"
+        return f"<details><summary>{html.escape(self.title)}</summary>\n{inside}\n</details>"
 
     def __repr__(self) -> str:
         return "\n\n".join([f"== {plain(self.title)} ==", *map(repr, self.parts)])

@@ -10,7 +10,7 @@ from hands_lib.reproduce.evidence import Evidence, Kind, largest
 from hands_lib.reproduce.html_tables import Cell, Entry, Group, HtmlTable, Line, Mark
 from hands_lib.reproduce.jobs import SMOKE
 from hands_lib.reproduce.published import Direction, Published
-from hands_lib.reproduce.wording import spread
+from hands_lib.reproduce.wording import count, spread
 
 SMOKE_MARK, DIRTY_MARK, STALE_MARK = " (smoke)", " (dirty)", " (stale)"
 NOTES = {
@@ -116,7 +116,7 @@ def readable(source: str) -> str:
 
 
 class Sources:
-    """The data sets and protocols of a table's measured numbers, numbered as they come; said below it once."""
+    """The data sets and protocols of a table's measured numbers, numbered as they come, for the notes."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], list[Measured]] = {}
@@ -160,10 +160,10 @@ def notes_on_lines(evidence: Evidence, name: str) -> list[str]:
         len({id(line) for lines in evidence.of_table(name, kind).values() for line in lines})
         for kind in ("stale", "other")
     )
-    notes = (
-        [f"stale: {stale} jobs by another version of their chapter; they count for nothing"] if stale else []
+    notes = [f"stale: {count(stale, 'job')} by another version of the chapter; not counted"] if stale else []
+    return notes + (
+        [f"not counted, as of other settings than the rest: {count(other, 'job')}"] if other else []
     )
-    return notes + ([f"{other} jobs with other settings than the others are not counted"] if other else [])
 
 
 # --- tables ------------------------------------------------------------------------------------------------

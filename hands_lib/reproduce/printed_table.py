@@ -69,14 +69,18 @@ class _Numbers:
             lines.append(Line(self.published.missing(self.name, *place) or "not run", "missing"))
         return Entry(lines)
 
-    def blocks(self, metric: str) -> list[list[str]]:
+    @property
+    def rows(self) -> list[str]:
+        """In the printed order."""
+        return list(dict.fromkeys([*self.table.rows, *(row for row, _ in self.cells)]))
+
+    def blocks(self) -> list[list[str]]:
         """Rows that are compared among themselves: of the file's groups, else as the paper marks its best
         numbers, else all."""
         if self.table.groups:
             return list(self.table.groups.values())
         marked = [check.rows for check in self.table.checks if isinstance(check, Marks) and check.rows]
-        rows = list(dict.fromkeys(cell.row for cell in self.table.cells if cell.metric == metric))
-        return [*map(list, dict.fromkeys(map(tuple, marked)))] or [rows]
+        return [*map(list, dict.fromkeys(map(tuple, marked)))] or [list(self.rows)]
 
     def marks(self, metrics: Sequence[str]) -> tuple[dict[_Place, Mark], dict[_Place, Mark]]:
         """Best and second best, of the published numbers and of the results."""
@@ -84,15 +88,13 @@ class _Numbers:
         own: dict[_Place, Mark] = {}
         for metric in metrics:
             better, unit = self.published.better(self.name, metric), self.unit(metric)
-            for rows in self.blocks(metric):
+            for rows in self.blocks():
                 cells = [self.cells[row, metric] for row in rows if (row, metric) in self.cells]
                 numbers = {c.row: c.number for c in cells if c.unit == unit and c.number is not None}
                 printed |= {(row, metric): mark for row, mark in best_two(numbers, better).items()}
                 # a row of another unit is no rival; of several results, the first one's source counts
-                results = [
-                    (c.row, m) for c in cells if c.unit == unit for m in self.measured((c.row, metric))
-                ]
-                results = [(row, m) for row, m in results if not m.mark]
+                found = [(row, m) for row in rows for m in self.measured((row, metric)) if not m.mark]
+                results = [(row, m) for row, m in found if m.unit == ("" if unit == "1" else unit)]
                 means = {row: m.mean for row, m in results if m.source == results[0][1].source}
                 own |= {(row, metric): mark for row, mark in best_two(means, better).items()}
         self.marked = bool(printed or own)

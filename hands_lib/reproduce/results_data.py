@@ -14,11 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hands_lib.reproduce.evidence import Evidence, Kind, largest, read_evidence
 from hands_lib.reproduce.measured import columns_of
+from hands_lib.reproduce.papers import paper_of
 from hands_lib.reproduce.printed_checks import holds_as_printed
 from hands_lib.reproduce.project import write_atomically
 from hands_lib.reproduce.published import Claim, OwnClaim, Published, Table, read_all_published
+from hands_lib.reproduce.score import gaps
 from hands_lib.reproduce.tables import tables_beyond
-from hands_lib.reproduce.verdicts import Answer, Verdict, judge
+from hands_lib.reproduce.verdicts import Answer, Standing, Verdict, judge, standing_of
 from hands_lib.reproduce.versions import version_of
 from hands_lib.reproduce.wording import standard_deviation
 
@@ -103,6 +105,9 @@ class PartData(_Model):
 
 class VerdictData(_Model):
     answer: Answer
+    standing: Standing = Field(
+        description="the answer, with what was not measured apart from what is undecided"
+    )
     judged_on: str
     text: str
     decided_by: str = Field(description="of several tests, the one that decides")
@@ -117,11 +122,25 @@ class ClaimData(_Model):
     table: str
     of_this_book: bool = Field(description="a target of this book, which is no claim of the paper")
     holds_in_print: bool | None = Field(description="on the paper's own numbers; none where it prints none")
+    standing: Standing = Field(description="over all data sets: reproduced only if it is so on each")
     verdicts: list[VerdictData]
+
+
+class GapData(_Model):
+    """How much smaller an experiment is here than in the paper, in words."""
+
+    what: str
+    paper: str
+    here: str
 
 
 class SystemData(_Model):
     slug: str
+    name: str = Field(description="what readers know it by")
+    title: str = Field(description="of the paper; empty where there is none")
+    authors: list[str] = Field(description="last names")
+    year: str
+    scale: list[GapData]
     source: str = Field(description="key in book/references.bib; empty where there is no paper")
     note: str
     versions: dict[str, int] = Field(description="chapter -> its present version")
@@ -211,6 +230,7 @@ def _claim(claim: Claim, published: Published, verdicts: Sequence[Verdict]) -> C
         table=claim.table,
         of_this_book=own,
         holds_in_print=None if own else holds_as_printed(claim, published),
+        standing=standing_of(verdicts),
         verdicts=[VerdictData.model_validate(verdict) for verdict in verdicts],
     )
 
@@ -224,8 +244,14 @@ def _system(published: Published, root: Path) -> SystemData:
         for line in own
     ]
     names = [*published.tables, *tables_beyond(published, evidence)]
+    paper = paper_of(published, root) if published.source else None
     return SystemData(
         slug=published.slug,
+        name=published.title,
+        title=paper.title if paper else "",
+        authors=list(paper.authors) if paper else [],
+        year=paper.year if paper else "",
+        scale=[GapData.model_validate(gap) for gap in gaps(published.scale, published, evidence, root)],
         source=published.source,
         note=published.note,
         versions={

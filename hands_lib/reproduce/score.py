@@ -17,7 +17,7 @@ from hands_lib.reproduce.measured import measured
 from hands_lib.reproduce.papers import Paper, paper_of
 from hands_lib.reproduce.project import ProjectError, find_root
 from hands_lib.reproduce.published import Published, Scale, published_path, read_all_published
-from hands_lib.reproduce.verdicts import STANDINGS, Standing, judge, standing_of
+from hands_lib.reproduce.verdicts import STANDINGS, Standing, count_standings, judge, standing_of
 from hands_lib.reproduce.wording import count, number
 
 PAGE = "results.html"  # beside the front page; the links of a score lead there
@@ -55,8 +55,7 @@ class PaperScore:
     @property
     def words(self) -> str:
         """`8 claims: 6 undecided, 2 not measured`."""
-        parts = ", ".join(f"{n} {one}" for one, n in self.counts.items())
-        return f"{count(len(self.standings), 'claim')}: {parts}"
+        return f"{count(len(self.standings), 'claim')}: {count_standings(self.standings)}"
 
     def bar(self) -> str:
         names = {one: f"hands-{one.replace(' ', '-')}" for one in self.counts}
@@ -76,7 +75,8 @@ class PaperScore:
         own = self.published
         claims = f"{PAGE}#{anchor(own.slug)}"
         gaps = "".join(
-            f'<div><dt>{escape(gap.what)}</dt> <dd><span class="hands-tag">paper</span> {escape(gap.paper)}</dd> '
+            f"<div><dt>{escape(gap.what)}</dt> "
+            f'<dd><span class="hands-tag">paper</span> {escape(gap.paper)}</dd> '
             f'<dd><span class="hands-tag">here</span> {escape(gap.here)}</dd></div>'
             for gap in self.gaps
         )
@@ -136,7 +136,7 @@ def _profile(evidence: Evidence, stem: str) -> str | None:
 
 
 def _shown(value: Any) -> str:
-    return number(value) if isinstance(value, int | float) else str(value)
+    return number(float(value)) if isinstance(value, int | float) else str(value)
 
 
 def _place(text: str) -> tuple[str, str, str]:
@@ -209,7 +209,7 @@ def paper_score(published: Published, root: Path) -> PaperScore:
     return PaperScore(published, paper_of(published, root), standings, own, chapters)
 
 
-def score(root: Path | None = None) -> Score:
+def scores(root: Path | None = None) -> Score:
     """The score of every paper: the front page, and the top of the results page.
 
     Raises:

@@ -14,7 +14,7 @@ from hands_lib.reproduce.measured import HOW, measured_tables, notes_on_lines
 from hands_lib.reproduce.printed_table import printed_tables
 from hands_lib.reproduce.project import nearest
 from hands_lib.reproduce.published import Published, read_all_published, read_published
-from hands_lib.reproduce.score import anchor, score
+from hands_lib.reproduce.score import anchor, scores
 from hands_lib.reproduce.verdicts import claims_text
 from hands_lib.reproduce.wording import count
 
@@ -100,13 +100,12 @@ class SystemPage:
         return repr(Page(self.parts))
 
 
-def _fold(published: Published, name: str, evidence: Evidence, ran: bool) -> Section:
+def _fold(published: Published, name: str, evidence: Evidence) -> Section:
     """One table of the results page: folded, as there are many."""
     table = published.tables.get(name)
     where = f"{table.where}: " if table and table.where else ""
     title = table.title if table else own_title(published, name)[0]
-    said = "" if ran else " (not measured)"
-    return Section(f"{where}{title}{said}", compare_table(published, name, evidence))
+    return Section(f"{where}{title}", compare_table(published, name, evidence))
 
 
 def system_page(slug: str, root: Path | None = None) -> SystemPage:
@@ -127,8 +126,8 @@ def system_page(slug: str, root: Path | None = None) -> SystemPage:
         fold = Section(f"{forest.title} ({len(forest.rows)})", [forest])
         parts.append(forest if of_paper and measured else fold)
     ran = [name for name in published.tables if name in known]
-    parts += [_fold(published, name, evidence, ran=True) for name in ran]
-    beyond = [_fold(published, name, evidence, ran=True) for name in tables_beyond(published, evidence)]
+    parts += [_fold(published, name, evidence) for name in ran]
+    beyond = [_fold(published, name, evidence) for name in tables_beyond(published, evidence)]
     if beyond and published.source:
         beyond = [Section(f"Tables of this book beyond the paper ({len(beyond)})", beyond)]
     parts += beyond
@@ -144,7 +143,7 @@ def system_page(slug: str, root: Path | None = None) -> SystemPage:
 
 def waiting_page(root: Path | None = None) -> Page:
     """The papers whose numbers are typed but which have no chapter yet, folded away one by one."""
-    waiting = [one.published for one in score(root).waiting]
+    waiting = [one.published for one in scores(root).waiting]
     return Page(
         [
             Section(

@@ -257,6 +257,15 @@ class Verdict:
     effect: Effect | None = None
     deciding: Part | None = None
 
+    @property
+    def standing(self) -> Standing:
+        """The answer as a reader needs it: what is open because a part was never measured is told apart from
+        what the measurements leave open."""
+        if self.answer == "inconclusive":
+            undecided = any(part.answer == "inconclusive" for part in self.parts)
+            return "undecided" if undecided else "not measured"
+        return "not measured" if self.answer == "not run" else self.answer
+
 
 def _verdict(judge: _Judge) -> Verdict | None:
     """None where nothing was run. A claim of several tests fails with one of them and holds with all; a test
@@ -321,18 +330,9 @@ def judge(
 STANDINGS: tuple[Standing, ...] = get_args(Standing)
 
 
-def standing(verdict: Verdict) -> Standing:
-    """A verdict as a reader needs it: what is open because a part was never measured is told apart from what
-    the measurements leave open."""
-    if verdict.answer == "inconclusive":
-        undecided = any(part.answer == "inconclusive" for part in verdict.parts)
-        return "undecided" if undecided else "not measured"
-    return "not measured" if verdict.answer == "not run" else verdict.answer
-
-
 def standing_of(verdicts: Sequence[Verdict]) -> Standing:
     """Of a claim that was judged on several data sets: reproduced only if it is so on all of them."""
-    found = {standing(verdict) for verdict in verdicts}
+    found = {verdict.standing for verdict in verdicts}
     order: tuple[Standing, ...] = ("not reproduced", "undecided", "not measured", "reproduced")
     return next(one for one in order if one in found)
 
@@ -342,25 +342,25 @@ def said(claim: Claim) -> str:
     return claim.text + (f" [{claim.region}]" if claim.region else "")
 
 
-def count_answers(answers: Sequence[Answer]) -> str:
-    """`3 reproduced, 1 not run`."""
-    return ", ".join(f"{answers.count(a)} {a}" for a in get_args(Answer) if a in answers)
+def count_standings(standings: Sequence[Standing]) -> str:
+    """`3 reproduced, 1 not measured`."""
+    return ", ".join(f"{standings.count(one)} {one}" for one in STANDINGS if one in standings)
 
 
 def claims_text(published: Sequence[Published], evidence: Mapping[str, Evidence]) -> str:
     """What `hands claims` prints: every claim with its verdict, and how many of each there are."""
     lines: list[str] = []
-    answers: list[Answer] = []
-    targets: list[Answer] = []
+    claims: list[Standing] = []
+    targets: list[Standing] = []
     for system in published:
         for claim in (*system.claims, *system.own_claims):
             for verdict in judge(claim, evidence[system.slug]):
-                (targets if isinstance(claim, OwnClaim) else answers).append(verdict.answer)
-                lines.append(f"{verdict.answer.upper():<15} {system.slug}: {said(claim)} ({claim.where})")
+                (targets if isinstance(claim, OwnClaim) else claims).append(verdict.standing)
+                lines.append(f"{verdict.standing.upper():<15} {system.title}: {said(claim)} ({claim.where})")
                 details = [text for text in (verdict.text, verdict.decided_by, verdict.judged_on) if text]
                 lines += [f"{'':<15} {'; '.join(details)}"] if details else []
-    lines.append(count_answers(answers) or "no claim is written down")
-    return "\n".join(lines + ([f"targets of this book: {count_answers(targets)}"] if targets else []))
+    lines.append(count_standings(claims) or "no claim is written down")
+    return "\n".join(lines + ([f"targets of this book: {count_standings(targets)}"] if targets else []))
 
 
 # --- what is open ----------------------------------------------------------------------------------------
@@ -420,7 +420,7 @@ def undecided_text(root: Path, slug: str | None = None) -> str:
     missing: dict[tuple[str, str, str], float] = {}  # of all claims together
     for system in read_all_published(root) if slug is None else [read_published(slug, root)]:
         for one in undecided(system, read_evidence(system.slug, root)):
-            lines.append(f"{system.slug}: {said(one.verdict.claim)} ({one.verdict.claim.where})")
+            lines.append(f"{system.title}: {said(one.verdict.claim)} ({one.verdict.claim.where})")
             lines.append(f"    {one.verdict.decided_by or one.verdict.text}")
             cost = f"more than {MOST_SEEDS:,} would decide if the effect stays as it is"
             if one.minutes is not None:

@@ -11,7 +11,7 @@ from scipy import stats
 from hands_lib.reproduce.command import main
 from hands_lib.reproduce.evidence import read_evidence
 from hands_lib.reproduce.published import published_path, read_published
-from hands_lib.reproduce.tables import Section, claims_page, results_page
+from hands_lib.reproduce.tables import claims_page, system_page
 from hands_lib.reproduce.verdicts import Verdict, judge, undecided, undecided_text
 
 TEXT = """
@@ -99,30 +99,36 @@ def verdict(root: Path, name: str, **rule: object) -> Verdict:
             [5.0, 5.1, 5.2],
             [30.0, 31.0, 32.0],
             "reproduced",
-            "2 of 2 hold",
-            "closest: steps of ours against base: 11 ",
+            "2 of 2 parts hold",
+            "closest: ours against base, Steps: 11 ± 1 1/s higher (better), 95 %: ",
         ),
         (
             [5.0, 5.1, 5.2],
             [10.0, 11.0, 12.0],
             "not reproduced",
-            "1 of 2 hold",
-            "fails: steps of ours against base: -9 ",
+            "1 of 2 parts hold",
+            "fails: ours against base, Steps: 9 ± 1 1/s lower (worse), 95 %: ",
         ),
         (
             [5.0, 5.1, 5.2],
             [19.0, 21.0, 20.0],
             "inconclusive",
-            "1 of 2 hold",
-            "open: steps of ours against base: 0 ",
+            "1 of 2 parts hold",
+            "open: ours against base, Steps: no difference, 95 %: ",
         ),
-        ([5.0, 5.1, 5.2], [], "inconclusive", "1 of 2 hold", "open: steps of ours against base: not run"),
+        (
+            [5.0, 5.1, 5.2],
+            [],
+            "inconclusive",
+            "1 of 2 parts hold, 1 not measured",
+            "not measured: Steps",
+        ),
         (
             [30.0, 31.0, 32.0],
             [],
             "not reproduced",
-            "0 of 2 hold",
-            "fails: error of ours against base: -10.9 ",
+            "0 of 2 parts hold, 1 not measured",
+            "fails: ours against base, Err.: 11 ± 0.90 mm higher (worse), 95 %: ",
         ),
         ([], [], "not run", "", ""),
     ],
@@ -176,7 +182,7 @@ def test_no_ratio_to_nothing(root: Path) -> None:
     measure(root, "base", "error", [0.0, 1.0, 2.0])
     measure(root, "ours", "error", [1.0, 1.0, 1.0])
     assert verdict(root, "ratio").answer == "inconclusive"
-    assert "error of base is 0" in verdict(root, "ratio").text
+    assert "that of base is 0" in verdict(root, "ratio").text
 
 
 def test_a_ratio_is_judged_on_logarithms(root: Path) -> None:
@@ -227,12 +233,12 @@ def test_a_verdict_says_what_it_was_judged_on(root: Path) -> None:
     measure(root, "ours", "error", [4.0, 5.0, 7.0])
     found = verdict(root, "no-worse")
     assert (found.answer, found.seeds, found.examples) == ("not reproduced", 3, 0)
-    assert found.text == "-3.83 ± 1.0 mm lower [-6.42, -1.25], d = -3.7, 3 seeds"
+    assert found.text == "3.8 ± 1.0 mm higher (worse), 95 %: 1.2 to 6.4 mm higher, d = -3.7, 3 seeds"
     assert found.judged_on == "world 1, cpu profile; mean"
     assert found.effect.d == pytest.approx(-3.83333 / 1.04083, rel=1e-4)
     text = claims_page("system", root)
     assert "system: The error is below 10 mm. [the pixels of hands] (Section 1)" in text
-    assert "ours: 5.33 ± 1.5 mm [1.54, 9.13], 3 seeds" in text
+    assert "ours: 5.33 ± 1.5 mm, 95 %: 1.54 to 9.13 mm, 3 seeds" in text
 
 
 # --- examples --------------------------------------------------------------------------------------------
@@ -301,7 +307,7 @@ def test_what_is_undecided_and_what_it_would_take(root: Path) -> None:
     measure(root, "base", "steps", [20.0, 20.0, 20.0], seconds=60)
     text = undecided_text(root, "system")
     assert "system: Ours is better and faster. (Section 1)" in text
-    assert "open: steps of ours against base: 0.667" in text
+    assert "open: ours against base, Steps: 0.67 ± 1.5 1/s higher (better)" in text
 
 
 def test_one_job_of_several_rows_costs_once(root: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
@@ -334,67 +340,64 @@ def test_two_seeds_are_open_until_there_are_three(root: Path) -> None:
 
 
 class _Outline(HTMLParser):
-    """Depth of folding and captions of tables."""
+    """Captions of tables, with whether they are in sight when the page opens, and all tags."""
 
     def __init__(self) -> None:
         super().__init__()
         self.folds: list[bool] = []
         self.captions: dict[str, bool] = {}
-        self.tag = ""
+        self.in_caption = False
         self.tags: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list) -> None:
-        self.tag = tag
+        self.in_caption |= tag == "caption"
         self.tags.append(tag)
         if tag == "details":
             self.folds.append(("open", None) in attrs)
 
     def handle_endtag(self, tag: str) -> None:
-        self.tag = ""
+        self.in_caption &= tag != "caption"
         if tag == "details":
             self.folds.pop()
 
     def handle_data(self, data: str) -> None:
-        if self.tag == "caption":
-            self.captions[data.split(":")[0] + ":" + data.split(":")[1][:7]] = all(self.folds)
+        if self.in_caption:
+            self.captions[data] = all(self.folds)
 
 
-def test_what_ran_is_in_sight_and_what_did_not_is_folded(root: Path) -> None:
+def test_measured_claims_are_in_sight_and_tables_are_folded(root: Path) -> None:
     measure(root, "ours", "error", [5.0, 5.1, 5.2])
+    measure(root, "base", "error", [9.0, 9.1, 9.2])
     outline = _Outline()
-    outline.feed(results_page(root)._repr_html_())
+    outline.feed(system_page("system", root)._repr_html_())
     assert outline.captions == {
-        "other: <Error": False,
-        "other: Speed ": False,
-        "other: Claims": False,
-        "other: Printe": False,
-        "system: Errors": True,
-        "system: Claims": True,
-        "system: Speed ": False,
-        "system: Printe": False,
+        "system: claims of the paper": True,
+        "Errors (Table 1)": False,
+        "Speed (Section 1)": False,
+        "system: printed inconsistencies": False,
     }
     assert outline.folds == []
-    assert outline.tags.count("summary") == outline.tags.count("details") == 5
+    assert outline.tags.count("summary") == outline.tags.count("details")
+
+
+def test_a_system_without_runs_is_folded_as_a_whole(root: Path) -> None:
+    outline = _Outline()
+    outline.feed(system_page("other", root)._repr_html_())
+    assert set(outline.captions.values()) == {False}
+    assert "<Errors> (Table 1)" in outline.captions
     assert "errors" not in outline.tags
 
 
-def test_summary_lines_say_what_is_inside(root: Path) -> None:
-    measure(root, "ours", "error", [5.0, 5.1, 5.2])
-    first, second = results_page(root).tables
-    assert isinstance(first, Section)
-    assert isinstance(second, Section)
-    assert first.title == "other: 0 of 2 tables with runs; claims: 4 not run"
-    assert second.title.startswith("system: 1 of 2 tables with runs; claims: ")
-
-
 def test_a_table_without_runs_is_shown_as_printed(root: Path) -> None:
-    lines = repr(results_page(root)).splitlines()
-    start = lines.index("other: <Errors> (Table 1): published, not run")
-    head, _, base, ours, protocol = lines[start + 1 : start + 6]
-    assert head.split("  ")[0] == "row"
-    assert "error [mm]" in head
-    assert base.split() == ["base", "20.0*", "10*"]
-    assert ours.split() == ["ours", "12.0*", "-"]
-    assert protocol == "published protocol: test set"
-    assert "about 22*" in "\n".join(lines)
+    lines = repr(system_page("other", root)).splitlines()
+    start = lines.index("<Errors> (Table 1)")
+    head, _, base, ours, *notes = lines[start + 1 : start + 9]
+    assert head.split("  ")[0] == "published | measured"
+    assert "Err. [mm] ↓" in head
+    assert base.split("  ")[0] == "base"
+    assert "20.0* | not run" in base
+    assert "12.0* (best) | not run" in ours
+    assert ours.endswith("–")
+    assert "Published protocol: test set." in notes
+    assert "about 22" in "\n".join(lines)
     assert "steps a second" in "\n".join(lines)

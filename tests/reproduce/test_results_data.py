@@ -48,6 +48,14 @@ own_claims:
     test: {kind: threshold, rows: [ours], metric: size, below: 9}
 """
 
+BIB = """
+@inproceedings{key,
+  author = {de la Mano, Ana and B{\\ae}rentzen, Bo and Cho, Chul},
+  title  = {{NeRF} of {3D} Hands},
+  year   = {2024},
+}
+"""
+
 
 def written(root: Path, folder: Path) -> dict:
     write_results(root, folder)
@@ -63,6 +71,7 @@ def written(root: Path, folder: Path) -> dict:
 def root(tmp_path: Path) -> Path:
     (tmp_path / "book" / "published").mkdir(parents=True)
     (tmp_path / "book" / "published" / "system.yml").write_text(FILE)
+    (tmp_path / "book" / "references.bib").write_text(BIB)
     for seed, (ours, base) in enumerate([(12.0, 20.0), (13.0, 22.0), (11.0, 21.0)]):
         rows = {"ours": {"error": ours, "size": 1.0}, "base": {"error": base}}
         add_line(tmp_path, job_line("system", "both", seed, {"errors": rows}))
@@ -74,6 +83,8 @@ def root(tmp_path: Path) -> Path:
 def test_a_small_book(root: Path, tmp_path: Path) -> None:
     (system,) = written(root, tmp_path)["systems"]
     assert system["versions"] == {"chapter": 1}
+    assert (system["name"], system["title"], system["year"]) == ("system", "NeRF of 3D Hands", "2024")
+    assert system["authors"] == ["de la Mano", "Bærentzen", "Cho"]
     (table,) = system["tables"]
     assert table["rows"] == ["base", "ours", "text"]
     assert table["columns"]["error"] == {"label": "Err.", "unit": "mm", "better": "lower"}
@@ -92,7 +103,7 @@ def test_a_small_book(root: Path, tmp_path: Path) -> None:
     better, small = system["claims"]
     assert (better["region"], better["holds_in_print"], better["of_this_book"]) == ("hands", True, False)
     (verdict,) = better["verdicts"]
-    assert verdict["answer"] == "reproduced"
+    assert (verdict["answer"], verdict["standing"], better["standing"]) == ("reproduced",) * 3
     (part,) = verdict["parts"]
     assert part["effect"] == {
         "mean": 9.0,
@@ -162,7 +173,7 @@ def test_verdicts_of_the_book_are_those_that_are_printed(tmp_path: Path) -> None
     found = written(ROOT, tmp_path)
     published = read_all_published(ROOT)
     text = claims_text(published, {p.slug: read_evidence(p.slug, ROOT) for p in published})
-    answers = [v["answer"] for s in found["systems"] for c in s["claims"] for v in c["verdicts"]]
+    answers = [v["standing"] for s in found["systems"] for c in s["claims"] for v in c["verdicts"]]
     assert len(answers) > 100
     own = [line.split("  ")[0].lower() for line in text.splitlines() if line[:1].isupper()]
     assert answers == own

@@ -9,10 +9,12 @@ import yaml
 from job_lines import COMMIT, add_line, job_line
 
 from hands_lib.reproduce.evidence import read_evidence
+from hands_lib.reproduce.html_tables import Group, Section
 from hands_lib.reproduce.project import ProjectError
 from hands_lib.reproduce.published import Published, read_all_published, read_published
+from hands_lib.reproduce.status import jobs_table, summary_table
 from hands_lib.reproduce.store import read_lines
-from hands_lib.reproduce.tables import Section, claims_page, compare, results_page, runs_table
+from hands_lib.reproduce.tables import claims_page, compare, system_page
 from hands_lib.reproduce.verdicts import Verdict, judge
 from hands_lib.reproduce.wording import spread
 
@@ -78,6 +80,8 @@ PUBLISHED = {
 def root(tmp_path: Path) -> Path:
     (tmp_path / "book" / "published").mkdir(parents=True)
     (tmp_path / "book" / "published" / "system.yml").write_text(yaml.safe_dump(PUBLISHED))
+    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: book/index\n")
+    (tmp_path / "book" / "index.md").write_text("# Start\n")
     return tmp_path
 
 
@@ -97,10 +101,10 @@ def verdict(root: Path, name: str) -> Verdict:
 def test_nothing_measured_is_not_run(root: Path) -> None:
     assert verdict(root, "better").answer == "not run"
     text = repr(compare("system", root=root))
-    assert "about 5 mm (text)*" in text
+    assert re.search(r"^base +about 5\* \| not run$", text, re.M)
     assert "not yet compared with the printed paper" in text
-    assert "4 mm (Table 1)" in text
-    assert text.count("not run") == 4
+    assert re.search(r"^ours +4 \| not run$", text, re.M)
+    assert text.count("NOT MEASURED") == 2
 
 
 def test_a_smoke_run_is_never_judged(root: Path) -> None:
@@ -108,7 +112,7 @@ def test_a_smoke_run_is_never_judged(root: Path) -> None:
     measure(root, "base", [9.0, 9.1, 9.2], profile="smoke")
     assert verdict(root, "better").answer == "not run"
     assert verdict(root, "below").answer == "not run"
-    assert "1.10 ± 0.10 mm (smoke)" in repr(compare("system", root=root))
+    assert "1.10 ± 0.10 (smoke)" in repr(compare("system", root=root))
     assert "not a result" in repr(compare("system", root=root))
 
 
@@ -116,7 +120,7 @@ def test_a_result_takes_the_place_of_a_smoke_run(root: Path) -> None:
     measure(root, "ours", [1.0], profile="smoke")
     measure(root, "ours", [4.0, 4.2], profile="cpu")
     text = repr(compare("system", root=root))
-    assert "4.10 ± 0.14 mm" in text
+    assert "4.10 ± 0.14" in text
     assert "(smoke)" not in text
 
 
@@ -126,7 +130,7 @@ def test_what_the_paper_does_not_print_is_folded_away(root: Path) -> None:
     beside, beyond, *_ = compare("system", table="errors", root=root).tables
     assert "another" not in repr(beside)
     assert isinstance(beyond, Section)
-    assert re.search(r"^row +error \[mm\]$", repr(beyond), re.M)
+    assert re.search(r"^ +error \[mm\] ↓$", repr(beyond), re.M)
     assert re.search(r"^another +7$", repr(beyond), re.M)
     assert "ours" not in repr(beyond)
 
@@ -201,7 +205,7 @@ def test_what_is_measured_beyond_the_paper(root: Path) -> None:
     """Own tables show no published column, own targets stand apart and are counted apart."""
     add_own(root)
     text = repr(compare("system", "untangled", root=root))
-    assert "Points inside: beyond the paper, measured" in text
+    assert "Points inside: measured, not in the paper" in text
     assert "not run" in text
     assert "published" not in text
     for seed in range(3):  # both rows by one job
@@ -211,27 +215,25 @@ def test_what_is_measured_beyond_the_paper(root: Path) -> None:
         }
         add_line(root, job_line("system", "untangling", seed, {"untangled": rows}))
     text = repr(compare("system", "untangled", root=root))
-    assert re.search(r"^row +points +moved \[mm\]$", text, re.M)  # as the record has them
+    assert re.search(r"^ +points +moved \[mm\]$", text, re.M)  # as the record has them
     assert re.search(r"^without +31 ± 1 +1 ± 0$", text, re.M)
-    assert "cpu, n = 3: world 1; mean" in text  # once for all rows
+    assert text.count("Measured: cpu profile, n = 3, commit 0123456: world 1; mean") == 1  # for all rows
     assert text.index("\nwith ") < text.index("\nwithout ")  # by name, where no order is given
     assert "Our <own> test." in text
     assert "Targets of this book, which are no claims of the paper" in text
-    assert re.search(r"^Untangling helps\. +reproduced", text, re.M)
-    assert "Claims and verdicts" not in text  # the paper claims nothing about it
+    assert "\nREPRODUCED      Untangling helps.\n" in text
+    assert "claims of the paper\n" not in text.replace("no claims of the paper\n", "")  # it claims nothing
 
     measure(root, "ours", [1.0, 1.1, 1.2])
     text = repr(compare("system", "errors", root=root))
-    assert re.search(r"^Ours is low\. +reproduced", text, re.M)
-    page = repr(results_page(root))
-    assert (
-        "system: 1 of 1 tables with runs; claims: 1 reproduced, 1 not run; beyond the paper: 1 tables" in page
-    )
-    assert "targets of this book: 2 reproduced" in page
-    assert "<own>" not in results_page(root)._repr_html_()
+    assert "\nREPRODUCED      Ours is low.\n" in text
+    page = repr(system_page("system", root))
+    assert "== Tables of this book beyond the paper (1) ==" in page
+    assert "== Targets of this book, which are no claims of the paper (2) ==" in page
+    assert "<own>" not in system_page("system", root)._repr_html_()
     told = claims_page("system", root)
     assert "REPRODUCED      system: Untangling helps. (target of this book)" in told
-    assert told.endswith("1 reproduced, 1 not run\ntargets of this book: 2 reproduced")
+    assert told.endswith("1 reproduced, 1 not measured\ntargets of this book: 2 reproduced")
 
 
 def record_own(root: Path, row: str, metrics: dict, seeds: int = 3, **about: object) -> None:
@@ -243,7 +245,7 @@ def record_own(root: Path, row: str, metrics: dict, seeds: int = 3, **about: obj
 def own_lines(root: Path) -> list[list[str]]:
     """Head and lines of the table, its notes left out."""
     (shown, *_) = compare("system", "untangled", root=root).tables
-    return [list(shown.head), *map(list, shown.rows)]
+    return [[str(cell) for cell in row] for row in (shown.head, *shown.lines)]
 
 
 def test_measured_rows_stand_in_the_order_that_the_file_gives(root: Path) -> None:
@@ -254,20 +256,20 @@ def test_measured_rows_stand_in_the_order_that_the_file_gives(root: Path) -> Non
     path.write_text(yaml.safe_dump(found))
     for row in ("another", "with", "without"):
         record_own(root, row, {"points": 1.0})
-    assert [line[0] for line in own_lines(root)] == ["row", "without", "with", "another"]
+    assert [line[0] for line in own_lines(root)] == ["", "without", "with", "another"]
 
 
 def test_measured_rows_of_different_runs_say_so(root: Path) -> None:
-    """Runs are named for each row where they differ, and a cell of fewer seeds says so."""
+    """Sources are numbered where they differ, and a cell of fewer seeds says so."""
     record_own(root, "all", {"points": 2.0, "moved": 1.0})
     record_own(root, "fewer", {"points": 3.0})
     record_own(root, "fewer", {"moved": 1.0}, seeds=2)
     record_own(root, "other", {"points": 4.0}, dataset="dome")
     assert own_lines(root) == [
-        ["row", "points", "moved [mm]", "runs"],
-        ["all", "2 ± 0", "1 ± 0", "cpu, n = 3 [1]"],
-        ["fewer", "3 ± 0", "1 ± 0 (n = 2)", "cpu, n = 3 [1]"],
-        ["other", "4 ± 0", "-", "cpu, n = 3 [2]"],
+        ["", "points", "moved [mm]"],
+        ["all [1]", "2 ± 0", "1 ± 0"],
+        ["fewer [1]", "3 ± 0", "1 ± 0 (n = 2)"],
+        ["other [2]", "4 ± 0", "–"],
     ]
 
 
@@ -276,25 +278,25 @@ def test_few_rows_of_many_metrics_stand_side_by_side(root: Path) -> None:
     for row in ("one", "two"):
         record_own(root, row, metrics)
     head, *lines = own_lines(root)
-    assert head == ["metric", "one", "two"]
-    assert lines == [[f"error_{n} [mm]", f"{n} ± 0", f"{n} ± 0"] for n in range(1, 6)]
+    assert head == ["", "one", "two"]
+    assert lines == [[f"error {n} [mm]", f"{n} ± 0", f"{n} ± 0"] for n in range(1, 6)]
 
 
 def test_a_table_that_would_be_mostly_empty_has_a_line_for_each_number(root: Path) -> None:
     for n in range(4):
         record_own(root, f"row {n}", {f"error_{n}": float(n)})
     head, *lines = own_lines(root)
-    assert head == ["row", "metric", "measured"]
-    assert lines == [[f"row {n}", f"error_{n}", f"{n} ± 0 mm"] for n in range(4)]
+    assert head == ["", "measured"]
+    assert lines == [[f"row {n}: error {n}", f"{n} ± 0 mm"] for n in range(4)]
 
 
 def test_a_smoke_run_adds_no_line_to_a_measured_row(root: Path) -> None:
     """What only a smoke run knows of a row is not shown beside its results."""
     record_own(root, "ours", {"points": 2.0})
     record_own(root, "ours", {"points": 9.0, "seconds": 1.0}, seeds=1, profile="smoke")
-    assert own_lines(root) == [["row", "points"], ["ours", "2 ± 0"]]
+    assert own_lines(root) == [["", "points"], ["ours", "2 ± 0"]]
     record_own(root, "only smoke", {"points": 9.0}, seeds=1, profile="smoke")
-    assert ["only smoke", "9 (smoke)", "smoke, n = 1 [1]"] in own_lines(root)
+    assert ["only smoke [1]", "9 (smoke)"] in own_lines(root)
 
 
 def test_notes_are_those_of_the_lines_that_are_shown(root: Path) -> None:
@@ -303,8 +305,9 @@ def test_notes_are_those_of_the_lines_that_are_shown(root: Path) -> None:
     record_own(root, "first", {"seconds": 1.0}, seeds=1, profile="smoke", dataset="dome")
     record_own(root, "second", {"points": 2.0}, dataset="field")
     (shown, *_) = compare("system", "untangled", root=root).tables
-    assert [row[-1] for row in shown.rows] == ["cpu, n = 3 [1]", "cpu, n = 3 [2]"]
-    assert list(shown.notes) == ["[1] world 1; mean", "[2] field 1; mean"]
+    assert [row[0] for row in shown.rows] == ["first [1]", "second [2]"]
+    runs = "cpu profile, n = 3, commit 0123456"
+    assert list(shown.notes) == [f"[1] {runs}: world 1; mean", f"[2] {runs}: field 1; mean"]
 
 
 def test_order_of_the_book_names_rows_that_were_recorded() -> None:
@@ -335,8 +338,8 @@ def test_numbers_are_written_for_readers(values: list[float], text: str) -> None
 
 def test_a_recorded_table_that_no_file_knows(root: Path) -> None:
     add_line(root, job_line("system", "ours", 0, {"ablation": {"ours": {"error": 1.0}}}))
-    assert "ablation: beyond the paper, measured" in repr(compare("system", "ablation", root=root))
-    assert "system: ablation: beyond the paper, measured" in repr(results_page(root))
+    assert "ablation: measured, not in the paper" in repr(compare("system", "ablation", root=root))
+    assert "ablation: measured, not in the paper" in repr(system_page("system", root))
     with pytest.raises(ProjectError, match="did you mean 'ablation'"):
         compare("system", "ablations", root=root)
 
@@ -437,25 +440,28 @@ def test_what_comes_from_data_is_text(root: Path, name: str) -> None:
             ),
         )
     for page in (
-        results_page(root),
+        system_page("system", root),
         compare("system", root=root),
-        runs_table(read_lines("system", root), root),
+        jobs_table(read_lines("system", root), root),
     ):
         checker = _Checker()
         checker.feed(page._repr_html_())
         assert set(checker.tags) <= {
-            "details",
-            "summary",
-            "div",
-            "table",
-            "caption",
-            "thead",
-            "tbody",
-            "tr",
-            "th",
-            "td",
-            "p",
-            "wbr",
+            *(
+                "details",
+                "summary",
+                "div",
+                "table",
+                "caption",
+                "thead",
+                "tbody",
+                "tr",
+                "th",
+                "td",
+                "p",
+                "wbr",
+            ),
+            *("span", "strong", "u", "svg", "line", "circle", "rect"),
         }
         assert checker.tags.count("caption") == checker.tags.count("table")
         own = "".join(letter if letter.isprintable() else " " for letter in name)
@@ -471,14 +477,25 @@ def test_jobs_are_listed_with_what_they_are_worth(root: Path) -> None:
     add_line(root, job_line("system", "ours", 0, rows, chapter="old"))
     add_line(root, job_line("system", "ours", 0, rows, profile="smoke"))
     add_line(root, job_line("system", "ours", 0, rows, dirty=True))
-    shown = runs_table(read_lines("system", root), root)
-    found = {(row[1], row[4]): (row[5], row[7], row[-1]) for row in shown.rows}
+    shown = jobs_table(read_lines("system", root), root)
+    found: dict[tuple[str, str], tuple] = {}
+    for row in shown.rows:
+        if isinstance(row, Group):
+            group = row.title
+        else:
+            found[group, row[2]] = (row[3], row[5], row[-1])
     assert found == {
-        ("chapter", "cpu"): ("7 from 0 to 6", "30.0 s", COMMIT[:7]),
-        ("old", "cpu (stale)"): ("0", "60.0 s", COMMIT[:7]),
-        ("chapter", "smoke (not a result)"): ("0", "60.0 s", COMMIT[:7]),
-        ("chapter", "cpu (dirty, not a result)"): ("0", "60.0 s", COMMIT[:7]),
+        ("system: benchmark of chapter", "cpu"): ("7 from 0 to 6", "30 s", COMMIT[:7]),
+        ("system: benchmark of old", "cpu (stale)"): ("0", "60 s", COMMIT[:7]),
+        ("system: benchmark of chapter", "smoke (not a result)"): ("0", "60 s", COMMIT[:7]),
+        ("system: benchmark of chapter", "cpu (dirty, not a result)"): ("0", "60 s", COMMIT[:7]),
     }
+    summary = summary_table([line for line in read_lines("system", root) if not line.dirty], root)
+    assert [tuple(row[1:4]) for row in summary.rows] == [
+        ("cpu", "7", "4 min"),
+        ("cpu (stale)", "1", "60 s"),
+        ("smoke (not a result)", "1", "60 s"),
+    ]
 
 
 def test_stale_and_dirty_jobs_are_shown_where_there_is_nothing_else(root: Path) -> None:
@@ -486,15 +503,15 @@ def test_stale_and_dirty_jobs_are_shown_where_there_is_nothing_else(root: Path) 
     measure(root, "ours", [1.0, 2.0, 3.0])
     measure(root, "base", [7.0], dirty=True, version=2)
     text = repr(compare("system", root=root))
-    assert "2 ± 1 mm (stale)" in text
-    assert "stale: 3 jobs by another version of their chapter" in text
-    assert "7 mm (dirty)" in text
+    assert "2 ± 1 (stale)" in text
+    assert "stale: 3 jobs by another version of the chapter" in text
+    assert "7 (dirty)" in text
     assert "dirty: a run of sources that are in no commit; not a result" in text
     assert "only by another version of the chapter" in text
-    assert "reproduced" not in text
+    assert "REPRODUCED" not in text
     measure(root, "ours", [5.0, 5.0, 5.0], version=2)
     text = repr(compare("system", root=root))
-    assert "5 ± 0 mm" in text
+    assert "5 ± 0" in text
     assert "(stale)" not in text
 
 
@@ -502,17 +519,17 @@ def test_jobs_with_other_settings_are_counted_out_and_said_so(root: Path) -> Non
     measure(root, "ours", [1.0, 2.0, 3.0])
     measure(root, "ours", [100.0], parameters={"steps": 1})
     text = repr(compare("system", root=root))
-    assert "2 ± 1 mm" in text
-    assert "1 jobs with other settings than the others are not counted" in text
+    assert "2 ± 1" in text
+    assert "not counted, as of other settings than the rest: 1 job" in text
 
 
 def test_a_system_of_no_paper(root: Path) -> None:
     path = root / "book" / "published" / "speed.yml"
     path.write_text("slug: speed\nmetrics: {'*': {unit: ms}}\nown_tables: {race: {title: A race}}\n")
     add_line(root, job_line("speed", "peers", 0, {"race": {"10 faces": {"ours": 1.5, "theirs": 3.0}}}))
-    text = repr(results_page(root))
-    assert "== speed: 1 tables of this book ==" in text
-    assert "speed: A race: measured (" in text
+    text = repr(system_page("speed", root))
+    assert text.startswith("== A race ==")
+    assert "A race: measured (" in text
     assert re.search(r"^10 faces +1\.50 +3$", text, re.M)
 
 
