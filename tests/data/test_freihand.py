@@ -123,6 +123,14 @@ COCO_BROKEN = {
     "twice": (lambda c: c["images"][1].update(id=10), "stands there twice"),
     "unlisted": (lambda c: c["annotations"][0].update(image_id=5), "belongs to image 5"),
     "short": (lambda c: c["annotations"][0].update(keypoints=[1, 2, 3]), "keypoints has shape"),
+    "nested": (
+        lambda c: c["annotations"][0].update(keypoints=[[1, 2, 1]] * 21),
+        r"keypoints has shape \(21, 3\), where \(63,\) belongs: this is another layout",
+    ),
+    "text": (lambda c: c["annotations"][0].update(keypoints=["1"] * 63), "is not an array of numbers"),
+    "flags": (lambda c: c["annotations"][0].update(keypoints=[True] * 63), "is not an array of numbers"),
+    "true": (lambda c: c["annotations"][0].update(image_id=True), "belongs to image True"),
+    "long": (lambda c: c["images"][0].update(file_name="x" * 10**6 + "/"), r"'xxxxx.{,90}' is not the name"),
     "width": (lambda c: c["images"][0].update(width="224"), "width is '224'"),
     "none": (lambda c: c.update(annotations=[]), "no list 'annotations'"),
 }

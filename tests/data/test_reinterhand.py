@@ -14,7 +14,7 @@ from small_sets import CAPTURE, LIBRARY, ROTATION, ROWS, keypoints, write_reinte
 
 from hands_lib.data.errors import DataError, MissingData
 from hands_lib.data.manifest import check_command
-from hands_lib.data.reinterhand import FisheyeCamera, ReInterHand, captures_in
+from hands_lib.data.reinterhand import LIGHTINGS, FisheyeCamera, ReInterHand, captures_in
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +52,30 @@ def test_photographs_joints_and_cameras(written):
     assert dataset[0].mano.valid.tolist() == [True, True]
     assert dataset[1].mano.valid.tolist() == [False, False]
     assert torch.allclose(dataset[0].mano.translation, torch.tensor([0.01, 0.02, 0.9]).expand(2, 3))
+
+
+def test_what_a_system_puts_beside_files_is_no_photograph(copy):
+    """macOS writes `._095964.png` for `095964.png`, and a folder for each capture."""
+    before = [frame.image_path for frame in ReInterHand(copy, CAPTURE)]
+    for path in list(copy.rglob("*.png")):
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    for folder in (
+        copy / "data" / "._m",
+        copy / "data" / CAPTURE / "Mugsy_cameras" / LIGHTINGS[0] / "images" / ".x",
+    ):
+        folder.mkdir()
+    assert list(captures_in(copy)) == [CAPTURE]
+    assert [frame.image_path for frame in ReInterHand(copy, CAPTURE)] == before
+    assert ReInterHand(copy, CAPTURE, cameras="ego").skipped.reasons["without keypoints"] == 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), True, "0.5", None, [0.5]])
+def test_a_ratio_that_is_no_number_is_refused(copy, value):
+    path = copy / "data" / CAPTURE / "Ego_cameras" / LIGHTINGS[0] / "truncation_ratio.json"
+    write_json(path, {"000000": value, "000007": 0.1, "000011": 0.5})
+    with pytest.raises(DataError, match="has no number for each photograph") as caught:
+        ReInterHand(copy, CAPTURE, cameras="ego")
+    assert str(path) in str(caught.value)
 
 
 def test_black_and_unfitted_photographs_are_counted(written):
