@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from hands_lib.data.errors import DataError, MissingData, shown
-from hands_lib.plain_files import open_plain
+from hands_lib.plain_files import cut, open_plain
 
 Pairs = list[tuple[str, Any]]
 

@@ -22,7 +22,7 @@ def fast_in_bfloat16(device: str) -> bool:
 def used_precision(asked: str, device: str) -> str:
     """The precision that training asks for, "float32" or "bfloat16"; float32 where the other would be slower.
     The log says so once."""
-    if asked != "bfloat16" or fast_in_bfloat16(device):
+    if asked != "bfloat16" or fast_in_bfloat16(torch.device(device).type):
         return asked
     _log.warning("this %s is slow in bfloat16: float32 is used, and the numbers are others", device)
     return "float32"

@@ -201,6 +201,9 @@ def read_notebook(chapter: Chapter, root: Path) -> Any:
         notebook = jupytext.reads(text, fmt="md:myst")
         with replacing(kept) as temporary:
             nbformat.write(notebook, temporary)
+        for path in kept.parent.glob(f"{chapter.stem}-{'[0-9a-f]' * 16}.ipynb"):
+            if path != kept:  # of an earlier text
+                path.unlink(missing_ok=True)
         return notebook
 
 

@@ -46,6 +46,7 @@ from hands_lib.reproduce.store import RESULTS, results_folder, runs_folder
 
 RETRIES = 2  # attempts after the first one; each goes on from the checkpoint
 GRACE = 5.0  # seconds that jobs have to stop after Ctrl-C
+ALIVE = "alive"  # file whose lock a sweep holds as long as it lives
 CLUSTERS = "profiles"  # folder of Snakemake profiles, beside `book/`
 
 
@@ -140,7 +141,10 @@ def run_job(jobs: Path, name: str) -> int:
     failed = jobs.parent / "failed" / name
     failed.unlink(missing_ok=True)
     try:
-        failure = _run_job(json.loads(jobs.read_text(encoding="utf-8")), name)
+        content = json.loads(jobs.read_text(encoding="utf-8"))
+        if content["local"]:
+            threading.Thread(target=_end_with, args=(jobs.parent / ALIVE,), daemon=True).start()
+        failure = _run_job(content, name)
     except ProjectError as error:
         failure = f"hands: {error}"
     if not failure:
@@ -148,6 +152,14 @@ def run_job(jobs: Path, name: str) -> int:
     print(failure, flush=True)
     write_atomically(failed, failure)  # by itself: libraries write into the log too, even after it
     return 1
+
+
+def _end_with(lock: Path) -> None:
+    """Ends Snakemake and its jobs, as Ctrl-C does, once their sweep is no more, however it was killed: its
+    lock is free then."""
+    with open(lock, encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+    os.killpg(os.getpgrp(), signal.SIGINT)
 
 
 def _run_job(sweep: dict[str, Any], name: str) -> str | None:
@@ -263,6 +275,7 @@ def sweep(
     command = _snakemake(root, cores, cluster, retries)
     with _terminate_as_interrupt(), _lock_chapters(jobs, root) as locks:
         folders = [runs_folder(root) / "done", *(runs_folder(root) / "weights").glob("*/")]
+        folders += (root / "runs" / "checkpoints").glob("*/")
         for folder in (*folders, *results_folder(root).glob("**/")):
             for path in remove_leftovers(folder):
                 print(f"removed {path.name}, which a killed process left half-written", file=out, flush=True)
@@ -277,9 +290,11 @@ def sweep(
         if not missing:
             return 0
         folder = root / "runs" / "sweeps" / f"{name or 'book'}-{profile}".replace("/", ".")
-        _prepare(folder, missing, root, profile, given, force)
+        _prepare(folder, missing, root, profile, given, force, cluster is None)
         try:
-            code = _watch(command, folder, missing, [lock.fileno() for lock in locks], cores, out)
+            with open(folder / ALIVE, "w", encoding="utf-8") as alive:
+                fcntl.flock(alive, fcntl.LOCK_EX)  # no child inherits it: it ends with this process
+                code = _watch(command, folder, missing, [lock.fileno() for lock in locks], cores, out)
         finally:
             _collect(root, out)
         return _report(folder, missing, root, code, out)
@@ -292,19 +307,28 @@ def _collect(root: Path, out: TextIO | None) -> None:
 
 @contextmanager
 def _terminate_as_interrupt() -> Iterator[None]:
-    """`kill` ends a sweep as Ctrl-C does: with its jobs, and with word of what is done."""
+    """`kill`, or a terminal that is closed, ends a sweep as Ctrl-C does: with its jobs, and with word of what
+    is done."""
     if threading.current_thread() is not threading.main_thread():  # only that one may
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    numbers = [signal.SIGTERM, *([signal.SIGHUP] * (signal.getsignal(signal.SIGHUP) != signal.SIG_IGN))]
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}  # nohup stays
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _prepare(
-    folder: Path, missing: list[Planned], root: Path, profile: str, given: dict[str, Any], force: bool
+    folder: Path,
+    missing: list[Planned],
+    root: Path,
+    profile: str,
+    given: dict[str, Any],
+    force: bool,
+    local: bool,
 ) -> None:
     jobs = {
         p.job.name: {
@@ -322,7 +346,7 @@ def _prepare(
             (folder / kind / name).unlink(missing_ok=True)
         (folder / "logs" / f"{name}.log").unlink(missing_ok=True)
     (folder / "logs").mkdir(parents=True, exist_ok=True)
-    sweep = {"root": str(root), "python": sys.executable, "jobs": jobs}
+    sweep = {"root": str(root), "python": sys.executable, "jobs": jobs, "local": local}
     write_atomically(folder / "jobs.json", json.dumps(sweep, indent=1))
 
 

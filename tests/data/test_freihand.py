@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_sets import COUNT, write_freihand
 
 from hands_lib.data.errors import DataError, MissingData
 from hands_lib.data.freihand import COCO_FILE, FreiHand
@@ -14,25 +15,11 @@ from hands_lib.data.manifest import check_command
 
 _BASE = os.environ.get("HANDS_DATA")
 SAMPLE = Path(_BASE, "freihand_sample") if _BASE and Path(_BASE, "freihand_sample").is_dir() else None
-COUNT = 3
 
 
 @pytest.fixture(scope="session")
 def written(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("freihand")
-    generator = np.random.default_rng(0)
-    K = np.tile([[480.0, 0, 112], [0, 481, 110], [0, 0, 1]], (COUNT, 1, 1))
-    xyz = generator.uniform(-0.1, 0.1, (COUNT, 21, 3)) + [0, 0, 0.7]
-    content = {"K": K, "xyz": xyz, "mano": generator.normal(size=(COUNT, 1, 61))}
-    for kind, values in content.items():
-        (root / f"training_{kind}.json").write_text(json.dumps(values.tolist()))
-    (root / "evaluation_K.json").write_text(json.dumps(K[:1].tolist()))
-    for split, count in (("training", 4 * COUNT), ("evaluation", 1)):
-        folder = root / split / "rgb"
-        folder.mkdir(parents=True)
-        for number in range(count):
-            Image.new("RGB", (224, 224), (20 * number + 15, 90, 80)).save(folder / f"{number:08d}.jpg")
-    return root
+    return write_freihand(tmp_path_factory.mktemp("freihand"))
 
 
 @pytest.fixture
@@ -136,6 +123,14 @@ COCO_BROKEN = {
     "twice": (lambda c: c["images"][1].update(id=10), "stands there twice"),
     "unlisted": (lambda c: c["annotations"][0].update(image_id=5), "belongs to image 5"),
     "short": (lambda c: c["annotations"][0].update(keypoints=[1, 2, 3]), "keypoints has shape"),
+    "nested": (
+        lambda c: c["annotations"][0].update(keypoints=[[1, 2, 1]] * 21),
+        r"keypoints has shape \(21, 3\), where \(63,\) belongs: this is another layout",
+    ),
+    "text": (lambda c: c["annotations"][0].update(keypoints=["1"] * 63), "is not an array of numbers"),
+    "flags": (lambda c: c["annotations"][0].update(keypoints=[True] * 63), "is not an array of numbers"),
+    "true": (lambda c: c["annotations"][0].update(image_id=True), "belongs to image True"),
+    "long": (lambda c: c["images"][0].update(file_name="x" * 10**6 + "/"), r"'xxxxx.{,90}' is not the name"),
     "width": (lambda c: c["images"][0].update(width="224"), "width is '224'"),
     "none": (lambda c: c.update(annotations=[]), "no list 'annotations'"),
 }

@@ -288,9 +288,11 @@ def test_broken_content_is_one_error_that_names_the_file(copy, edit, kind, chang
         (lambda raw: raw[: len(raw) // 2], "is not complete JSON"),
         (lambda raw: b"", "is not complete JSON"),
         (lambda raw: b"\xff\xfe\x00" + raw, "is not JSON text"),
-        (lambda raw: b"[" * 200_000, "is not JSON text"),
+        (lambda raw: b"[" * 200_000, "is not an object"),
+        (lambda raw: raw[:-1] + b', "x": ' + b"[" * 200_000, "is not JSON text|not complete JSON"),
+        (lambda raw: b"[[]]", "is not an object"),
     ],
-    ids=["half", "empty", "bytes", "nested"],
+    ids=["half", "empty", "bytes", "nested", "nested within", "list"],
 )
 def test_broken_json_is_one_error_that_names_the_file(copy, kind, damage, message):
     path = copy / "annotations" / "test" / f"InterHand2.6M_test_{kind}.json"
@@ -386,8 +388,12 @@ def test_rootnet_boxes_and_depths_belong_to_their_annotations(generated, copy):
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({}, None),
+        ([], None),
+        ({}, "not a list"),
         ({"a": 1}, "not a list"),
+        ([[]] * 3, "not a list of RootNet"),
+        ([[{"annot_id": 4}]], "not a list of RootNet"),
+        ([{"annot_id": True, "bbox": [1, 2, 30, 4], "abs_depth": [1, 2]}], None),
         ([{"annot_id": 4, "bbox": [1, 2, 30], "abs_depth": [1, 2]}], "entry 0: bbox has shape"),
         ([{"annot_id": 4, "bbox": [1, 2, 30, 4]}], "entry 0 has no key 'abs_depth'"),
         ([{"annot_id": 4, "bbox": [1, 2, 30, 4], "abs_depth": [1]}], "not two depths"),

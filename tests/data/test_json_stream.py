@@ -1,15 +1,17 @@
 """Oracle: Python's own json on the whole text."""
 
 import json
+import os
 import tracemalloc
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hands_lib.data import json_stream
 from hands_lib.data.errors import DataError, MissingData
-from hands_lib.data.json_stream import entries, read_json
+from hands_lib.data.json_stream import entries, numbers, read_json, scalar_types
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=12),
@@ -93,6 +95,71 @@ def test_a_whole_file_ends_where_its_value_ends(path):
     path.write_text('{"a": [1]} {"a": [2]}')
     with pytest.raises(DataError, match="something follows its end"):
         read_json(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" + "[]," * 3_000_000 + "[]]", "2,000,000 lists and objects"),
+        ('{"a": [' + "{}," * 3_000_000 + "{}]}", "2,000,000 lists and objects"),
+    ],
+)
+def test_millions_of_empty_parts_are_refused_before_they_are_made(path, text, message):
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_json(path)
+
+
+@pytest.mark.parametrize("part", ["[]", "{}", "0", '"a"'])
+def test_millions_of_entries_of_next_to_nothing_are_refused(path, part):
+    path.write_text("[[" + f"{part}," * 200_000 + f"{part}]]")
+    with pytest.raises(DataError, match="100,000 entries of next to nothing"):
+        list(entries(path, 2))
+    path.write_text(json.dumps([[{"number": n, "text": "x" * 40} for n in range(120_000)]]))
+    assert sum(1 for _ in entries(path, 2)) == 120_000
+
+
+def test_a_file_says_whether_it_is_an_object(path):
+    path.write_text("[1]")
+    assert list(entries(path, 1, top="[")) == [((0,), 1)]
+    with pytest.raises(DataError, match="is not an object"):
+        list(entries(path, 1, top="{"))
+
+
+def test_keys_have_a_length(path):
+    path.write_text(json.dumps({"x" * 1000: 1}))
+    with pytest.raises(DataError, match="a key has 1,000 characters"):
+        list(entries(path, 1))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_what_is_no_file_is_said_at_once(tmp_path, kind):
+    path = tmp_path / "a.json"
+    {"pipe": os.mkfifo, "folder": os.mkdir, "device": lambda p: os.symlink("/dev/zero", p)}[kind](path)
+    for read in (read_json, lambda path: list(entries(path))):
+        with pytest.raises(MissingData, match=f"it is a {kind}, no file"):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "types"),
+    [
+        ([[1, 2.5], []], {int, float}),
+        ([[True], ["a", None]], {bool, str, type(None)}),
+        ({}, {dict}),
+        ([], set()),
+    ],
+)
+def test_types_of_what_nested_lists_hold(value, types):
+    assert scalar_types(value) == types
+
+
+def test_numbers_are_numbers_alone():
+    assert numbers("a", [[1, 2.5]], (1, 2)).tolist() == [[1, 2.5]]
+    assert np.isnan(numbers("a", [None], (1,)))
+    for value in (["1"], [True], [[1], 2], ["nan"], [{}], 10**400):
+        with pytest.raises(DataError, match="a is not an array of numbers"):
+            numbers("a", value, (1,))
 
 
 def test_a_missing_file_is_named(path):

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fuzz_targets import forged_yaml
 from mano_pickles import calling, official_pickle
 
 from hands_lib.data import manifest
 from hands_lib.data.errors import DataError, MissingData
 from hands_lib.data.halo_sequence import FILE_NAME
 from hands_lib.data.manifest import (
+    MANIFEST_FOLDER,
     check,
     check_command,
     find_data,
@@ -61,6 +63,35 @@ def test_the_licence_of_mano_and_smplx_is_said():
     assert code == 0
     assert "non-commercial" in text
     assert "smplx" in text
+
+
+@pytest.mark.parametrize("name", forged_yaml(MANIFEST_FOLDER / "mano.yml"))
+def test_forged_manifests_are_one_error(tmp_path, monkeypatch, name):
+    path = tmp_path / "mano.yml"
+    path.write_bytes(forged_yaml(MANIFEST_FOLDER / "mano.yml")[name])
+    monkeypatch.setattr(manifest, "MANIFEST_FOLDER", tmp_path)
+    if name in ("an impossible date", "a date"):  # text, as every version is
+        assert load_manifest("mano").version.startswith("2024")
+        return
+    with pytest.raises(DataError) as caught:
+        load_manifest("mano")
+    assert str(path) in str(caught.value)
+    assert len(str(caught.value)) < 700
+
+
+def test_what_is_no_file_is_said_by_the_check(tmp_path):
+    for side in ("RIGHT", "LEFT"):
+        os.mkfifo(tmp_path / f"MANO_{side}.pkl")
+    report = check("mano", tmp_path)
+    assert [line.split(": ")[0] for line in report.corrupt[:2]] == ["MANO_RIGHT.pkl", "MANO_LEFT.pkl"]
+    assert "it is a pipe" in report.text()
+    long = tmp_path / ("n" * 300)
+    assert main(["data", "check", "mano", "--root", str(long)]) == 1
+
+
+def test_hidden_files_are_no_data(tmp_path):
+    (tmp_path / ".DS_Store").write_bytes(b"x")
+    assert check("abc", tmp_path).missing == ["the data: the folder is empty"]
 
 
 @pytest.mark.parametrize("name", manifest_names())
@@ -163,7 +194,7 @@ def elsewhere(tmp_path, monkeypatch):
         ("sha256: 42bcf9d9", "sha256: 42BCF9", "layouts.0.files.0.sha256"),
         ("name: halo_skeleton_sequence", "name: halo", "says that its name is 'halo'"),
         ("name: halo_skeleton_sequence", "name: [", "is not YAML"),
-        ("name: halo_skeleton_sequence", "name: !!python/object/apply:os.getcwd []", "is not YAML"),
+        ("name: halo_skeleton_sequence", "name: !!python/object/apply:os.getcwd []", "has a tag"),
     ],
 )
 def test_a_broken_manifest_is_one_error_that_names_file_and_place(elsewhere, old, new, message):

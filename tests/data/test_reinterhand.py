@@ -10,66 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from small_sets import CAPTURE, LIBRARY, ROTATION, ROWS, keypoints, write_reinterhand
 
 from hands_lib.data.errors import DataError, MissingData
 from hands_lib.data.manifest import check_command
-from hands_lib.data.reinterhand import FisheyeCamera, ReInterHand, captures_in
-
-CAPTURE = "m--0001--two-hands"
-ROWS = (
-    ["wrist"] + [f"thumb_{n}" for n in range(5)]
-    + [f"{finger}_{n}" for finger in ("index", "middle", "ring") for n in range(1, 5)]
-    + [f"little_{n}" for n in range(5)] + ["forearm"]
-)  # fmt: skip
-LIBRARY = ["wrist"] + [
-    f"{f}_{n}" for f in ("thumb", "index", "middle", "ring", "little") for n in range(1, 5)
-]
-ROTATION = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
-
-
-def write_json(path: Path, content) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
-
-
-def picture(path: Path, level: int = 120) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (40, 60), (level, level, level)).save(path)
-
-
-def keypoints(frame: int, side: str) -> np.ndarray:
-    return np.random.default_rng([frame, side == "left"]).uniform(-200, 200, (24, 3)).round(3)
+from hands_lib.data.reinterhand import LIGHTINGS, FisheyeCamera, ReInterHand, captures_in
 
 
 @pytest.fixture(scope="session")
 def written(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("reinterhand")
-    capture = root / "data" / CAPTURE
-    params = {
-        "R": ROTATION.tolist(),
-        "t": [10.0, 20.0, 900.0],
-        "focal": [50.0, 51.0],
-        "princpt": [20.0, 30.0],
-    }
-    write_json(capture / "Mugsy_cameras" / "cam_params.json", {"400001": params, "400002": params})
-    studio = capture / "Mugsy_cameras" / "envmap_per_segment" / "images"
-    ego = capture / "Ego_cameras" / "envmap_per_segment"
-    for frame in (0, 7, 11):
-        for camera in ("400001", "400002"):
-            picture(studio / camera / f"{frame:06d}.png", 3 if (frame, camera) == (7, "400002") else 120)
-        picture(ego / "images" / f"{frame:06d}.png")
-        write_json(ego / "cam_params" / f"{frame:06d}.json", params | {"D": [0.1, -0.02, 0.003, -0.0004]})
-    write_json(ego / "truncation_ratio.json", {"000000": 0.9, "000007": 0.1, "000011": 0.5})
-    for frame in (0, 7):  # the last moment has no keypoints
-        for side in ("right", "left"):
-            if (frame, side) != (7, "left"):
-                path = capture / "orig_fits" / side / "Keypoints" / f"keypoint-{frame:06d}.json"
-                write_json(path, keypoints(frame, side).tolist())
-    fit = {"pose": [0.1] * 48, "shape": [0.2] * 10, "trans": [0.01, 0.02, 0.9]}
-    for side in ("right", "left"):
-        write_json(capture / "mano_fits" / "params" / f"0_{side}.json", fit)
-    return root
+    return write_reinterhand(tmp_path_factory.mktemp("reinterhand"))
 
 
 @pytest.fixture
@@ -102,6 +52,30 @@ def test_photographs_joints_and_cameras(written):
     assert dataset[0].mano.valid.tolist() == [True, True]
     assert dataset[1].mano.valid.tolist() == [False, False]
     assert torch.allclose(dataset[0].mano.translation, torch.tensor([0.01, 0.02, 0.9]).expand(2, 3))
+
+
+def test_what_a_system_puts_beside_files_is_no_photograph(copy):
+    """macOS writes `._095964.png` for `095964.png`, and a folder for each capture."""
+    before = [frame.image_path for frame in ReInterHand(copy, CAPTURE)]
+    for path in list(copy.rglob("*.png")):
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    for folder in (
+        copy / "data" / "._m",
+        copy / "data" / CAPTURE / "Mugsy_cameras" / LIGHTINGS[0] / "images" / ".x",
+    ):
+        folder.mkdir()
+    assert list(captures_in(copy)) == [CAPTURE]
+    assert [frame.image_path for frame in ReInterHand(copy, CAPTURE)] == before
+    assert ReInterHand(copy, CAPTURE, cameras="ego").skipped.reasons["without keypoints"] == 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), True, "0.5", None, [0.5]])
+def test_a_ratio_that_is_no_number_is_refused(copy, value):
+    path = copy / "data" / CAPTURE / "Ego_cameras" / LIGHTINGS[0] / "truncation_ratio.json"
+    write_json(path, {"000000": value, "000007": 0.1, "000011": 0.5})
+    with pytest.raises(DataError, match="has no number for each photograph") as caught:
+        ReInterHand(copy, CAPTURE, cameras="ego")
+    assert str(path) in str(caught.value)
 
 
 def test_black_and_unfitted_photographs_are_counted(written):

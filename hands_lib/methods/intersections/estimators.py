@@ -32,6 +32,7 @@ from hands_lib.hand.kinematics import (
     rest_bone_lengths,
 )
 from hands_lib.hand.skeleton import NUM_JOINTS
+from hands_lib.nn.backbones import timm_library
 from hands_lib.structures import HandPose, TensorFields
 
 UNIT = 0.1  # metres: numbers of the order of 1 for the networks
@@ -88,8 +89,7 @@ class ImageNetwork(nn.Module):
 
     def __init__(self, backbone: str = "resnet50", width: int = 700):
         super().__init__()
-        import timm  # of the extra `book`: the other estimators do not need it
-
+        timm = timm_library()  # the other estimators do not need it
         if not timm.is_model(backbone):
             raise ValueError(f"timm knows no backbone {backbone!r}; for example resnet50, resnet18")
         self.backbone = timm.create_model(backbone, pretrained=False, num_classes=0)

@@ -18,7 +18,6 @@ What one stage tells the next about the hands is detached; the picture features 
 
 from dataclasses import dataclass, replace
 
-import timm
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -42,6 +41,7 @@ from hands_lib.methods.refinement.projecting import (
     planes,
 )
 from hands_lib.methods.refinement.relations import HandLinear, InterHandTransformer, IntraHandGraph, PerHand
+from hands_lib.nn.backbones import timm_library
 
 IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 NUM_CLASSES = 3
@@ -366,6 +366,7 @@ def backbone(name: str, levels: set[int]) -> tuple[nn.Module, dict[int, int]]:
 
     Raises ValueError where it has no features at one of them.
     """
+    timm = timm_library()
     model = timm.create_model(name, pretrained=False, features_only=True)
     reductions, wanted = model.feature_info.reduction(), sorted(levels)
     if absent := [level for level in wanted if level not in reductions]:
