@@ -3,7 +3,8 @@
 Units   `unit` says which for 3D ("m" or "mm"), metres inside; keypoints in pixels
 Frames  any one frame for both hands of all moments; pixel (0, 0) is the centre of the upper left pixel
 Order   `order` names it (`hand.skeleton.JOINT_ORDERS`), the library's inside; the right hand comes first.
-        MediaPipe, OpenPose and FreiHAND have the library's own order: "freihand"
+        MediaPipe, OpenPose and FreiHAND have the library's own order: "mediapipe", "openpose" and "freihand"
+        say the same
 
 A file of pairs holds (J: joints of the order)
 
@@ -27,7 +28,9 @@ A .json is one object with the same keys and nested lists; a hand or a number th
 
 A hand with NaN (or null) in one of the library's 21 joints is left out and counted; so is one that no hand
 can be: of impossible size, with two neighbouring joints in one place, with its knuckles on one line through
-the wrist. The other hand of that frame stays. What is wrong with the whole file is an error.
+the wrist, with a finger bone that no hand has (a number that only fills a gap, such as 0 or -1). The other
+hand of that frame stays. What is wrong with the whole file is an error: so is an order that the bones of most
+hands speak against.
 """
 
 from collections.abc import Mapping
@@ -42,6 +45,7 @@ from torch import Tensor
 
 from hands_lib.data.array_files import ArrayFile, read_arrays, write_arrays
 from hands_lib.data.errors import DataError
+from hands_lib.data.hand_shapes import has_a_long_bone, is_hand_like, orders_that_fit, palm_lengths
 from hands_lib.data.skipped import Skipped, first_reason
 from hands_lib.hand.skeleton import EDGES, JOINT_ORDERS, JOINTS, NUM_JOINTS, reorder
 
@@ -146,12 +150,14 @@ def read_hand_pairs(path: str | Path) -> HandPairFile:
     not have a hand's size in that unit or come in several units, and where no frame has both hands.
     """
     file = read_arrays(Path(path), _PAIR_KEYS)
-    order = file.choice("order", JOINT_ORDERS, _OTHER_NAMES)
+    order = _order(file)
     unit = file.choice("unit", UNITS, _OTHER_NAMES)
     joints = _both_hands(file, "joints", order, 3) * UNITS[unit]
     frames = len(joints)
     marked = file.flags("valid", (frames, 2))
-    _check_units(file, "joints", unit, _whole(joints) & marked, joints)
+    known = _whole(joints) & marked
+    _check_order(file, order, joints[known])
+    _check_units(file, "joints", unit, known, joints)
     valid, skipped = _left_out(file, "joints", _missing(joints, marked) | _misshapen(joints))
     truth = None
     if "truth" in file:
@@ -184,7 +190,7 @@ def read_keypoints(path: str | Path) -> KeypointFile:
     Raises as `read_hand_pairs`; also where keypoints are not pixels of the image but shares of its size.
     """
     file = read_arrays(Path(path), _KEYPOINT_KEYS)
-    order = file.choice("order", JOINT_ORDERS, _OTHER_NAMES)
+    order = _order(file)
     keypoints = _both_hands(file, "keypoints", order, 2)
     frames = len(keypoints)
     size = file.numbers("image_size", (2,))
@@ -197,7 +203,11 @@ def read_keypoints(path: str | Path) -> KeypointFile:
         mend = "multiply x by the image's width and y by its height"
         raise file.error("keypoints", "lies within 0 to 1: shares of the image, not pixels", mend)
     outside = ((keypoints - size / 2).abs() > _OUTSIDE * size).flatten(2).any(dim=2)
-    faults = _missing(keypoints, marked) | {"far outside the image": outside}
+    filler = torch.stack([(keypoints == value).all(dim=-1) for value in (0, -1)]).any(dim=0).any(dim=2)
+    faults = _missing(keypoints, marked) | {
+        "with a keypoint at (0, 0) or (-1, -1), which fills a gap": filler,
+        "far outside the image": outside,
+    }
     valid, skipped = _left_out(file, "keypoints", faults)
     return KeypointFile(
         torch.where(valid[..., None, None], keypoints, 0), valid, _confidence(file, order, valid),
@@ -260,11 +270,39 @@ def _both_hands(file: ArrayFile, key: str, order: str, channels: int) -> Tensor:
     return _reordered(file, torch.stack([right, left], dim=1), order)
 
 
+def _order(file: ArrayFile) -> str:
+    name = order_named(file.text("order"))
+    return name if name in JOINT_ORDERS else file.choice("order", JOINT_ORDERS)
+
+
+def order_named(name: str) -> str:
+    """The order that people mean by a name: `mediapipe` is `freihand`. Any other name as it is."""
+    meant = _OTHER_NAMES.get(name.lower(), name)
+    return meant if meant in JOINT_ORDERS else name
+
+
+def _check_order(file: ArrayFile, order: str, hands: Float[Tensor, "hand 21 3"]) -> None:
+    """Raises DataError where the bones of most hands are no hand's in the declared order."""
+    if not len(hands) or float(is_hand_like(hands).double().mean()) >= 0.5:
+        return
+    rows = reorder(hands, "hands", order, fill=torch.nan)
+    fitting = [name for name in orders_that_fit(rows) if JOINT_ORDERS[name] != JOINT_ORDERS[order]]
+    if fitting:
+        problem = f"is {order!r}, but in that order most hands have bones that no hand has"
+        raise file.error("order", problem, f'in the order "{fitting[0]}" they are hands: set order to it')
+    if not bool(has_a_long_bone(hands).double().mean() >= 0.5):
+        problem = f"is {order!r}, but in that order most fingers have bones that get longer outwards"
+        raise file.error("order", problem, "give each finger from the palm to its tip")
+
+
 def _reordered(file: ArrayFile, values: Tensor, order: str) -> Tensor:
     try:
         return reorder(values, order, "hands")
     except ValueError as error:
-        raise file.error("order", f"has not all 21 joints ({error})", "give skeletons with all 21") from None
+        lacking = str(error).split(" has no ")[-1].split(", which ")[0]
+        problem = f"is {order!r}, which has no {lacking}: all 21 joints are needed"
+        mend = 'add them, for example vertices of the surface at the finger tips (order "ho3d")'
+        raise file.error("order", problem, mend) from None
 
 
 def _confidence(file: ArrayFile, order: str, valid: Tensor) -> Tensor:
@@ -318,13 +356,9 @@ def _missing(points: Tensor, marked: Tensor) -> dict[str, Bool[Tensor, "frame 2"
     }
 
 
-def _palm_lengths(joints: Float[Tensor, "*batch 21 3"]) -> Float[Tensor, "*batch"]:
-    return (joints[..., _BASES, :] - joints[..., :1, :]).norm(dim=-1).mean(dim=-1)
-
-
 def _misshapen(joints: Float[Tensor, "frame 2 21 3"]) -> dict[str, Bool[Tensor, "frame 2"]]:
     """Faults by name of whole hands; a fit of the hand model would fail for them, or mean nothing."""
-    palm = _palm_lengths(joints)
+    palm = palm_lengths(joints)
     parents, children = zip(*EDGES, strict=True)
     bones = (joints[..., children, :] - joints[..., parents, :]).norm(dim=-1)
     directions = torch.nn.functional.normalize(joints[..., [1, *_BASES], :] - joints[..., :1, :], dim=-1)
@@ -334,6 +368,7 @@ def _misshapen(joints: Float[Tensor, "frame 2 21 3"]) -> dict[str, Bool[Tensor, 
         "farther than 100 m from the origin": (joints.abs() > _FARTHEST).flatten(2).any(dim=2),
         "with two neighbouring joints in one place": (bones < _SHORTEST_BONE).any(dim=-1),
         "with all knuckles on one line through the wrist": sines.flatten(2).amax(dim=2) < _FLATTEST_PALM,
+        "with a finger bone longer than any hand's (a number that fills a gap?)": has_a_long_bone(joints),
     }
 
 
@@ -341,7 +376,7 @@ def _check_units(file: ArrayFile, key: str, unit: str, known: Tensor, joints: Te
     """Raises DataError where the hands have another unit's size, or some of them another one than others."""
     if not known.any():
         return
-    palm = _palm_lengths(joints)
+    palm = palm_lengths(joints)
     possible = (palm >= _PALM[0]) & (palm <= _PALM[1])
     usual = float(palm[known].median())
     shown = f"{usual / UNITS[unit]:.3g} {unit}"

@@ -37,6 +37,8 @@ JOINT_ORDERS: dict[str, tuple[str, ...]] = {
     "mano": ("wrist", *_digits(_MANO_DIGITS, 1, 2, 3)),
     # The same with five tip vertices appended, as HO3D stores them.
     "ho3d": ("wrist", *_digits(_MANO_DIGITS, 1, 2, 3), *_digits(DIGITS, 4)),
+    # RHD, one hand's rows: the wrist first, then each digit from its tip to its base.
+    "rhd": ("wrist", *_digits(DIGITS, 4, 3, 2, 1)),
     # Re:InterHand: 24 rows, with the carpal ends of thumb and little finger and a stub of the forearm.
     "reinterhand": (
         "wrist", *_digit("thumb", 0, 1, 2, 3, 4), *_digits(("index", "middle", "ring"), 1, 2, 3, 4),

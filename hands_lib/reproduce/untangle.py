@@ -6,12 +6,13 @@ The input is only ever read. The output is written whole or not at all, and repl
 The method stands in `methods.intersections.untangle`, the file format in `data.hand_pair_files`.
 """
 
+import hashlib
 import json
 import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,20 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from hands_lib.data.hand_pair_files import HandPairFile, read_hand_pairs, write_hand_pairs
+from hands_lib.data.hand_pair_files import HandPairFile, order_named, read_hand_pairs, write_hand_pairs
+from hands_lib.data.hand_shapes import bent_beyond, shared_centre
 from hands_lib.methods.intersections.occupancy import OccupancyNetwork, OccupancySettings
 from hands_lib.methods.intersections.untangle import Untangled, UntangleSettings, untangle
+from hands_lib.reproduce.checkpoints import load_checkpoint, save_checkpoint
 from hands_lib.reproduce.project import ProjectError, remove_leftovers, replacing
 from hands_lib.reproduce.trained import load_weights, trained
+from hands_lib.structures import HandPose
 
 NETWORK = "intersections", "occupancy", "validation, palm frame"
 """Slug, chapter and name of the job that left the occupancy network's weights."""
+BLOCK = 2_048  # pairs in memory at once, and lost at most when a long call is interrupted
+_CHECKED_SIDES = 64  # pairs, spread over the file
+_TOO_BENT = 0.005  # metres from the nearest pose of its side (median); hands of the other have 0.01 to 0.06
 
 
 def untangle_file(
@@ -46,35 +53,44 @@ def untangle_file(
     """Untangles every frame that has both hands; the other frames are copied as they are, and counted.
 
     order, unit  what the file has to say of itself; None takes its word
-    sequence     the frames are one motion: corrections are spread over neighbouring frames
+    sequence     the frames are one motion: corrections are spread over neighbouring frames; all of them are
+                 in memory at once. Else an interrupted call goes on where it was, from `OUT.unfinished`
     report       where to write the returned report as JSON
     root         checkout in which jobs are looked for (methods with the network)
 
     Raises ProjectError, which names the file and the mend, for files in each other's way, a device that is
-    not there and a missing network; DataError as `read_hand_pairs` does.
+    not there, hands of the wrong side and a missing network; DataError as `read_hand_pairs` does.
     """
     started = time.time()
     settings = settings or UntangleSettings()
     _check_paths(source, target, report, force)
     chosen = _device(device)
     given = read_hand_pairs(source)
+    order = None if order is None else order_named(order)
     for name, asked, own in (("order", order, given.order), ("unit", unit, given.unit)):
         if asked is not None and asked != own:
             raise ProjectError(
                 f"{source}: {name} is {own!r} in the file, but {asked!r} was asked for: correct one of them"
             )
-    occupancy = None if settings.method == "distance" else load_network(root).to(chosen)
     rows = given.complete.nonzero()[:, 0]
+    _check_sides(source, given.joints[rows])
+    warnings = _warnings(given.joints[rows])
+    occupancy = None if settings.method == "distance" else load_network(root).to(chosen)
     joints, confidence = (values[rows].to(chosen) for values in (given.joints, given.confidence))
     # Before the work: what cannot be written is found now, and stands nowhere half-written.
-    with _created(target) as unfinished, _created(report) as unfinished_report:
-        result, seconds = _timed(joints, confidence, rows, sequence, settings, occupancy, quiet)
+    with _created(target) as made, _created(report) as made_report:
+        unfinished = target.with_name(f"{target.name}.unfinished")
+        result, seconds = _timed(joints, confidence, rows, sequence, settings, occupancy, unfinished, quiet)
         outcome = given.joints.clone()
         outcome[rows] = result.joints.to(outcome)
-        write_hand_pairs(unfinished, replace(given, joints=outcome))
-        content = _report(source, target, given, result, rows, settings, seconds, time.time() - started)
+        write_hand_pairs(made, replace(given, joints=outcome))
+        content = _report(
+            source, target, given, result, rows, chosen, settings, seconds, time.time() - started
+        )
+        content["warnings"] = warnings
         if report is not None:
-            unfinished_report.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+            made_report.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+    unfinished.unlink(missing_ok=True)
     return content
 
 
@@ -95,7 +111,8 @@ def report_text(report: Mapping[str, Any]) -> str:
     shares = [report[f"share_intersecting_{when}"] for when in ("before", "after")]
     volumes = [report[f"volume_{when}_cm3"] for when in ("before", "after")]
     mean, most = report["mean_displacement_of_changed_mm"], report["max_displacement_mm"]
-    lines = [
+    lines = [f"warning: {text}" for text in report["warnings"]]
+    lines += [
         f"{report['frames']} frames, {report['pairs']} with both hands; skipped: {skipped or 'none'}",
         f"intersecting: {report['intersecting_before']} pairs ({shares[0]:.1%}) before, "
         f"{report['intersecting_after']} ({shares[1]:.1%}) after",
@@ -129,22 +146,46 @@ def _timed(
     sequence: bool,
     settings: UntangleSettings,
     occupancy: OccupancyNetwork | None,
+    unfinished: Path,
     quiet: bool,
 ) -> tuple[Untangled, float]:
-    """All pairs, with a progress bar; and the seconds that it took."""
+    """All pairs, block by block, with a progress bar; and the seconds that it took. What an interrupted call
+    left in `unfinished` is taken over where it belongs to the same hands and settings."""
     # A gap in the frames ends a motion.
     motion = (torch.nn.functional.pad(rows.diff(), (1, 0), value=1) != 1).cumsum(dim=0) if sequence else None
+    blocks = list(torch.arange(len(joints)).split(len(joints) + 1 if sequence else BLOCK))
+    content = joints.cpu().numpy().tobytes() + confidence.cpu().numpy().tobytes()
+    key = hashlib.sha256(content + repr((settings, BLOCK, joints.device.type)).encode()).hexdigest()
+    kept = (load_checkpoint(unfinished) or {}) if len(blocks) > 1 else {}
+    done = kept["done"] if kept.get("key") == key else []
     started = time.perf_counter()
     with tqdm(total=len(joints), unit=" pairs", desc="untangle", disable=quiet) as bar:
-        result = untangle(
-            joints,
-            confidence,
-            None if motion is None else motion.to(joints.device),
-            settings,
-            occupancy,
-            progress=bar.update,
-        )
-    return result, time.perf_counter() - started
+        bar.update(sum(len(block) for block in blocks[: len(done)]))
+        for block in blocks[len(done) :]:
+            own = block.to(joints.device)
+            moving = None if motion is None else motion.to(joints.device)[own]
+            found = untangle(joints[own], confidence[own], moving, settings, occupancy, progress=bar.update)
+            done.append(_as_dict(found.to("cpu")))
+            if len(blocks) > 1:
+                save_checkpoint(unfinished, {"key": key, "done": done})
+    return _joined([_from_dict(block) for block in done]), time.perf_counter() - started
+
+
+def _as_dict(found: Untangled) -> dict[str, Any]:
+    return vars(found) | {"pose": vars(found.pose)}
+
+
+def _from_dict(values: Mapping[str, Any]) -> Untangled:
+    return Untangled(**(values | {"pose": HandPose(**values["pose"])}))
+
+
+def _joined(blocks: list[Untangled]) -> Untangled:
+    def cat(parts: list[Any]) -> Any:
+        if isinstance(parts[0], Tensor):
+            return torch.cat(parts)
+        return type(parts[0])(*(cat([getattr(p, field.name) for p in parts]) for field in fields(parts[0])))
+
+    return cat(blocks)
 
 
 def _report(
@@ -153,6 +194,7 @@ def _report(
     given: HandPairFile,
     result: Untangled,
     rows: Tensor,
+    device: torch.device,
     settings: UntangleSettings,
     seconds: float,
     all_seconds: float,
@@ -164,7 +206,6 @@ def _report(
         if bool(known.any()):
             poses = given.joints[rows], result.joints.cpu().to(truth)
             errors = [1000 * float((pose - truth)[known].norm(dim=-1).mean()) for pose in poses]
-    device = result.joints.device
     return {
         "input": str(source),
         "input_sha256": given.sha256,
@@ -175,7 +216,7 @@ def _report(
         "frames": len(given.joints),
         "skipped": dict(given.skipped.reasons) if given.skipped else {},
         **result.report(),
-        "unsolved_frames": rows.to(device)[result.unsolved].tolist(),
+        "unsolved_frames": rows[result.unsolved].tolist(),
         "mpjpe_before_mm": errors[0],
         "mpjpe_after_mm": errors[1],
         "device": torch.cuda.get_device_name(device)
@@ -184,6 +225,44 @@ def _report(
         "seconds": all_seconds,
         "pairs_per_second": len(rows) / seconds if seconds > 0 else math.nan,
     }
+
+
+def _check_sides(source: Path, joints: Tensor) -> None:
+    """Refuses pairs of which most hands can only be of the other side.
+
+    Raises:
+        ProjectError: naming the file, what the hands seem to be, and the mend.
+    """
+    if not len(joints):
+        return
+    some = joints[torch.linspace(0, len(joints) - 1, min(len(joints), _CHECKED_SIDES)).round().long()]
+    as_right, as_left = bent_beyond(some.flatten(0, 1)).view(2, -1, 2).median(dim=1).values
+    own, other = torch.stack([as_right[0], as_left[1]]), torch.stack([as_left[0], as_right[1]])
+    wrong = (own > _TOO_BENT) & (other < own / 3)
+    if not bool(wrong.any()):
+        return
+    worst, best = (f"{1000 * float(values[wrong].max()):.0f}" for values in (own, other))
+    far = f"{worst} mm from any pose of their side, {best} mm from one of the other"
+    if bool(wrong.all()):
+        raise ProjectError(
+            f"{source}: right and left seem exchanged: most hands are {far}; give the right hand first"
+        )
+    side, taken = ("left", "right") if bool(wrong[1]) else ("right", "left")
+    raise ProjectError(
+        f"{source}: both hands seem to be {taken} hands: those given as {side} are {far}; "
+        f"give a {side} hand, or mirror them"
+    )
+
+
+def _warnings(joints: Tensor) -> list[str]:
+    """What makes the numbers worth little, though they can be computed."""
+    centre = shared_centre(joints)
+    if centre is None:
+        return []
+    return [
+        f"both hands have the same {centre} in nearly every frame: each seems centred on itself, as "
+        "MediaPipe's world landmarks are. Where they are to each other is then not known, nor what they share"
+    ]
 
 
 def _check_paths(source: Path, target: Path, report: Path | None, force: bool) -> None:

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
 from hands_lib.data.hand_pair_files import read_hand_pairs
-from hands_lib.hand.kinematics import forward_kinematics, rest_pose
+from hands_lib.hand.kinematics import forward_kinematics, mirror, random_pose, rest_pose
 from hands_lib.hand.skeleton import reorder
 from hands_lib.reproduce import untangle as module
 from hands_lib.reproduce.command import main
@@ -95,6 +96,93 @@ def test_bad_input_is_named_and_leaves_no_output(tmp_path, joints, capsys, chang
     assert error.startswith("hands: ")
     assert words in error
     assert not target.exists()
+
+
+def plausible(frames: int) -> torch.Tensor:
+    """Hands within their limits, apart; (frame, 2, 21, 3) metres."""
+    right, left = (
+        forward_kinematics(random_pose(frames, torch.Generator().manual_seed(seed))).joints.double()
+        for seed in (1, 2)
+    )
+    return torch.stack([right, mirror(left) + 0.4], dim=1)
+
+
+@pytest.mark.parametrize(
+    ("hands", "words"),
+    [
+        (lambda j: j.flip(1), "right and left seem exchanged: most hands are"),
+        (lambda j: torch.stack([j[:, 0], j[:, 0] + 0.4], dim=1), "both hands seem to be right hands"),
+        (lambda j: torch.stack([j[:, 1] - 0.8, j[:, 1]], dim=1), "both hands seem to be left hands"),
+    ],
+)
+def test_hands_of_the_wrong_side_are_refused(tmp_path, capsys, hands, words):
+    source, target = written(tmp_path / "in.npz", hands(plausible(20))), tmp_path / "out.npz"
+    assert main(["untangle", source, str(target)]) == 1
+    assert words in capsys.readouterr().err
+    assert not target.exists()
+
+
+def test_a_noisy_estimate_keeps_its_sides(tmp_path, capsys):
+    noise = 0.006 * torch.randn(20, 2, 21, 3, generator=torch.Generator().manual_seed(0)).double()
+    source = written(tmp_path / "in.npz", plausible(20) + noise)
+    assert main(["untangle", source, str(tmp_path / "out.npz")]) == 0
+    assert "warning" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("centre", ["wrist", "middle of all joints"])
+def test_hands_centred_on_themselves_are_warned_of(tmp_path, joints, capsys, centre):
+    own = {"wrist": joints[:, :, :1], "middle of all joints": joints.mean(dim=2, keepdim=True)}[centre]
+    source = written(tmp_path / "in.npz", joints - own)
+    main(["untangle", source, str(tmp_path / "out.npz"), "--report", str(tmp_path / "report.json")])
+    assert f"warning: both hands have the same {centre}" in capsys.readouterr().out
+    assert len(json.loads((tmp_path / "report.json").read_text())["warnings"]) == 1
+
+
+def test_orders_asked_for_go_by_any_of_their_names(tmp_path, joints):
+    source = written(tmp_path / "in.npz", joints[1:], order="openpose")
+    assert main(["untangle", source, str(tmp_path / "out.npz"), "--order", "MediaPipe"]) == 0
+
+
+def test_a_folder_that_is_not_there_is_found_before_anything_is_solved(tmp_path, joints, capsys, monkeypatch):
+    monkeypatch.setattr("hands_lib.reproduce.untangle.untangle", None)
+    source = written(tmp_path / "in.npz", joints)
+    assert main(["untangle", source, str(tmp_path / "no" / "out.npz")]) == 1
+    assert "no is no folder: make it first" in capsys.readouterr().err
+
+
+def test_a_long_call_goes_on_where_it_was_interrupted(tmp_path, joints, monkeypatch, capsys):
+    """Block by block, to the same bits; what belongs to other hands is not taken over."""
+    from hands_lib.reproduce import untangle as tool
+
+    monkeypatch.setattr(tool, "BLOCK", 2)
+    source, whole, target = (
+        written(tmp_path / "in.npz", joints.repeat(3, 1, 1, 1)),
+        *(tmp_path / name for name in ("whole.npz", "out.npz")),
+    )
+    assert main(["untangle", source, str(whole)]) == 0
+    real, solved = tool.untangle, []
+
+    def interrupted(joints, *rest, **more):
+        if len(solved) == 2:
+            raise KeyboardInterrupt
+        solved.append(len(joints))
+        return real(joints, *rest, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tool, "untangle", interrupted)
+        assert main(["untangle", source, str(target)]) == 130
+    assert not target.exists()
+    shutil.copy(tmp_path / "out.npz.unfinished", tmp_path / "other.npz.unfinished")
+    solved.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(tool, "untangle", lambda joints, *r, **m: solved.append(1) or real(joints, *r, **m))
+        assert main(["untangle", source, str(target)]) == 0
+        assert len(solved) == 1  # the third block alone
+        shifted = written(tmp_path / "shifted.npz", joints.repeat(3, 1, 1, 1) + 0.001)
+        assert main(["untangle", shifted, str(tmp_path / "other.npz")]) == 0
+        assert len(solved) == 4  # all of other hands
+    assert torch.equal(read_hand_pairs(target).joints, read_hand_pairs(whole).joints)
+    assert not list(tmp_path.glob("*.unfinished"))
 
 
 def test_mixed_units_are_an_error(tmp_path, joints, capsys):
