@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from hands_lib.pages.living.site import copy_living, living_in_page
 from hands_lib.pages.site_files import copy_libraries, copy_whole, own_files
 from hands_lib.pages.theme import listed_citations, offer_notebook, one_of_each_script
 
@@ -18,6 +19,8 @@ def setup(app: Any) -> dict[str, Any]:
             app.add_css_file(source.name)
     app.connect("html-page-context", offer_notebook, priority=400)  # before the theme builds its menu
     app.connect("html-page-context", listed_citations)
+    app.connect("html-page-context", living_in_page)
     app.connect("html-page-context", one_of_each_script, priority=900)
     app.connect("build-finished", copy_libraries)
+    app.connect("build-finished", copy_living)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
