@@ -127,7 +127,7 @@ def drag_figure(
     return LivingFigure(
         "drag",
         "Drag two hands into each other",
-        "Drag the blue hand, or use the sliders. Left: your pair, with the skin that lies in the other hand in "
+        "Drag the blue hand, or use the sliders. Left: your pair; skin that lies in the other hand shines "
         "yellow. Right: the same pair after steps down the intersection loss.",
         "Two shaded hands, the right one orange and the left one blue, close to each other.",
         models,
@@ -181,6 +181,7 @@ def look_figure(network: VANeRF, pictures: Pictures, frame: int = 0) -> LivingFi
     seen = evidence.vertex_visible
     # The story of the figure: a point that the first camera does not see, while its mirror image is seen.
     told = ~located[0].visible[0] & ~seen[0, vertex] & seen[0, partner] & torch.isfinite(colours).all(dim=1)
+    told &= torch.tensor(["wrist" not in name for name in names])  # the hand ends there
     data = {
         "size": one.image.shape[1],
         "images": _bytes((255 * given.image).round()),

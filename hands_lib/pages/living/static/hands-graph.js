@@ -54,6 +54,11 @@
       for (let i = 0; i < out.data.length; i++) out.data[i] = f(a.data[i]);
       return out;
     }
+    if (inputs.length === 2 && a.data.length === out.data.length && (b.data.length === 1 || b.data.length === a.data.length)) {
+      const step = b.data.length === 1 ? 0 : 1; // nothing but ones is broadcast
+      for (let i = 0; i < out.data.length; i++) out.data[i] = f(a.data[i], b.data[i * step]);
+      return out;
+    }
     const [sa, sb, sc] = [a, b, c].map((x) => stepsIn(x, shape));
     const inner = rank ? shape[rank - 1] : 1;
     const [ia, ib, ic] = [sa, sb, sc].map((s) => (rank ? s[rank - 1] : 0));

@@ -127,6 +127,7 @@
     // How far a point near the centre moves, in metres, with a pixel.
     get metresPerPixel() { return (2 * this.radius) / Math.min(this.canvas.clientWidth, this.canvas.clientHeight); }
 
+    // meshes: { vertices, faces, colours }; with `glow`, faces that shine through what lies before them.
     draw(meshes) {
       if (meshes) this.meshes = meshes;
       const { gl, canvas, program } = this, density = Math.min(devicePixelRatio || 1, 2);
@@ -156,7 +157,10 @@
         this.buffers.faces = this.buffers.faces || gl.createBuffer();
         gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.buffers.faces);
         gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, Uint16Array.from(mesh.faces), gl.DYNAMIC_DRAW);
+        if (mesh.glow) { gl.disable(gl.DEPTH_TEST); gl.enable(gl.BLEND); gl.blendFunc(gl.CONSTANT_ALPHA, gl.ONE_MINUS_CONSTANT_ALPHA); gl.blendColor(0, 0, 0, 0.8); }
         gl.drawElements(gl.TRIANGLES, mesh.faces.length, gl.UNSIGNED_SHORT, 0);
+        gl.enable(gl.DEPTH_TEST);
+        gl.disable(gl.BLEND);
       }
     }
   }
@@ -338,18 +342,25 @@
     }
 
     function show(n, found) {
-      const marked = found.volume > 0;
-      scenes[n].draw(found.meshes.map((mesh, side) => {
-        const colours = painted(mesh.vertices.length / 3, side ? LEFT : RIGHT);
-        if (marked) {
-          const other = found.meshes[1 - side], [low, high] = boundsOf(other.vertices);
-          for (let v = 0; v < mesh.vertices.length; v += 3) {
-            const p = [mesh.vertices[v], mesh.vertices[v + 1], mesh.vertices[v + 2]];
-            if (p.every((x, axis) => x > low[axis] && x < high[axis]) && isInside(p, other)) colours.set(SHARED, v);
+      const glowing = [];
+      const solid = found.meshes.map((mesh, side) => {
+        const num = mesh.vertices.length / 3;
+        if (found.volume > 0) {
+          const other = found.meshes[1 - side], [low, high] = boundsOf(other.vertices), within = new Uint8Array(num);
+          for (let v = 0; v < num; v++) {
+            const p = point(mesh.vertices, v);
+            if (p.every((x, axis) => x > low[axis] && x < high[axis]) && isInside(p, other)) within[v] = 1;
           }
+          const faces = [];
+          for (let f = 0; f < mesh.faces.length; f += 3) {
+            const corners = mesh.faces.slice(f, f + 3);
+            if (corners.filter((v) => within[v]).length > 1) faces.push(...corners);
+          }
+          if (faces.length) glowing.push({ vertices: mesh.vertices, faces, colours: painted(num, SHARED.map((v) => 1.6 * v)), glow: true });
         }
-        return { ...mesh, colours };
-      }));
+        return { ...mesh, colours: painted(num, side ? LEFT : RIGHT) };
+      });
+      scenes[n].draw([...solid, ...glowing]);
     }
 
     const cells = {};
@@ -380,7 +391,7 @@
     const update = once(() => {
       const began = performance.now();
       const start = placed();
-      before = look(start, start, true);
+      before = look(start, start, false);
       show(0, before);
       tell(0, before);
       frame.answered(began);
@@ -403,7 +414,8 @@
       };
       const next = () => {
         if (own !== running) return;
-        if (number >= data.steps || !found.gradient || found.loss < 0.01) { finish(); return; }
+        if (number >= data.steps || found.loss < 0.01) { finish(); return; }
+        if (!found.gradient) found = look(unknowns.slice(), start, true);
         number++;
         const fade = 1 - number / (data.steps + 1);
         for (let i = 0; i < 102; i++) {
@@ -432,7 +444,7 @@
       let x = minus(centres[0], centres[1]);
       x = unit(along(x, -dot(x, up), up)); // the right hand at the right, as with one's own hands
       axes = [x, up, cross(x, up)];
-      const radius = Math.max(...posed.meshes.flatMap((mesh) => boundsOf(mesh.vertices)).map((corner) => Math.hypot(...minus(corner, middle)))) * 0.78;
+      const radius = Math.max(...posed.meshes.flatMap((mesh) => boundsOf(mesh.vertices)).map((corner) => Math.hypot(...minus(corner, middle)))) * 0.85;
       canvases.forEach((canvas, n) => {
         const turn = scenes[n] ? [scenes[n].turn, scenes[n].tilt] : [0, 0];
         scenes[n] = scenes[n] || new Scene(canvas, middle, radius, axes);
@@ -605,7 +617,7 @@
       }));
       const [pen] = sized(marks), view = data.views[camera], towards = unit(minus(view.centre, centre));
       const text = getComputedStyle(frame.element).color;
-      const at = scene.project(along(centre, 1.12 * radius, towards)), middle = scene.project(along(centre, 0.6 * radius, towards));
+      const at = scene.project(along(centre, 0.98 * radius, towards)), middle = scene.project(along(centre, 0.7 * radius, towards));
       pen.strokeStyle = pen.fillStyle = text; pen.lineWidth = 2;
       pen.beginPath(); pen.moveTo(at[0], at[1]); pen.lineTo(middle[0], middle[1]); pen.stroke();
       pen.beginPath(); pen.arc(at[0], at[1], 6, 0, 7); pen.fill();
@@ -641,8 +653,10 @@
     joints.value = chosen;
     frame.controls.append(turn.row, joints.row, spin.row);
     const up = [0, 1, 0], first = unit(minus(data.views[0].centre, centre)), back = unit(along(first, -dot(first, up), up));
-    scene = new Scene(space, centre, radius * 0.98, [cross(up, back), up, back]);
+    scene = new Scene(space, centre, radius * 1.02, [cross(up, back), up, back]);
     scene.tilt = 0.25;
+    scene.turn = (-60 * Math.PI) / 180; // beside the camera: one sees what it sees, and what it does not
+    spin.value = -60;
     const turned = (dx, dy) => {
       scene.turn -= dx; scene.tilt = Math.min(Math.max(scene.tilt + dy, -1.4), 1.4);
       spin.value = Math.round(((((scene.turn * 180) / Math.PI + 180) % 360) + 360) % 360) - 180;
