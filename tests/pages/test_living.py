@@ -36,7 +36,7 @@ class Slope(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         with torch.enable_grad():
             free = x.detach().requires_grad_(True)
-            (slope,) = torch.autograd.grad((free.norm(dim=-1).amax() ** 2).sum(), free)
+            (slope,) = torch.autograd.grad((free.norm(dim=-1).amax(dim=-1) ** 2).sum(), free)
         return slope
 
 
