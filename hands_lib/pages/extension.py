@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from hands_lib.pages.living.site import copy_living, living_in_page
+from hands_lib.pages.living_site import copy_living, living_in_page
 from hands_lib.pages.site_files import copy_libraries, copy_whole, own_files
 from hands_lib.pages.theme import listed_citations, offer_notebook, one_of_each_script
 

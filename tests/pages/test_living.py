@@ -18,7 +18,7 @@ from hands_lib.hand.kinematics import forward_kinematics, rest_pose
 from hands_lib.hand.surface import HandShape, hand_surface
 from hands_lib.pages.living.export import exported, in_half_precision
 from hands_lib.pages.living.figures import LivingFigure
-from hands_lib.pages.living.site import copy_living, living_in_page
+from hands_lib.pages.living_site import copy_living, living_in_page
 
 
 class Affine(nn.Module):

@@ -1,5 +1,7 @@
 """Living figures in the built site: their scripts where a page has one, their data in files of their own.
 
+It stands beside the room `living`: that imports torch, and what renders pages need not.
+
 Weights would make a page heavy before its first line is read. They become scripts beside it, which a figure
 asks for when it comes near the window; a script, since a page that was opened from a folder may load nothing
 else.
@@ -22,7 +24,7 @@ _PAYLOAD = re.compile(
 
 
 def _sources() -> list[Path]:
-    return sorted(Path(__file__).with_name("static").iterdir())
+    return sorted((Path(__file__).with_name("living") / "static").iterdir())
 
 
 def living_in_page(app: Any, pagename: str, templatename: str, context: dict, doctree: Any) -> None:
