@@ -43,6 +43,7 @@ from hands_lib.structures import Camera, HandPose, Mesh
 
 TESTED_AT_ONCE = 40
 """Points of each hand in one run of the graph of the intersection loss."""
+_PLACES = {"1": "base", "2": "middle joint", "3": "end joint", "4": "tip"}
 _BEHIND = "This figure computes in the pages of the built book. The picture shows how it begins."
 
 
@@ -317,7 +318,8 @@ def _points_of_interest(mesh: Mesh, joints: Float[Tensor, "2 21 3"]) -> tuple[Te
                 facing = (normals * (sign * back)).sum(dim=1)
                 cost = away - 0.02 * facing + torch.where(of_hand == side, 0.0, 1.0)
                 points.append(middles[cost.argmin()])
-                names.append(f"{hand} {joint.replace('_', ' ')}, {where} side")
+                digit, _, place = joint.partition("_")
+                names.append(f"{hand} hand: {digit} {_PLACES.get(place, '')}".rstrip() + f", {where} side")
     return torch.stack(points), names
 
 

@@ -566,7 +566,7 @@
     const swatches = ['colour by the field', 'true colour'].map((name) => ({ patch: element('span', { class: 'hands-living-swatch' }), name }));
     const state = element('p', { class: 'hands-living-state' });
     frame.numbers.append(state,
-      element('div', { class: 'hands-living-bars' }, element('p', {}, 'Weight of each term (0 to 1)'), ...bars.map((bar) => bar.row)),
+      element('div', { class: 'hands-living-bars' }, element('p', {}, 'Weight of each term, 0 to 1. Striped: the camera does not see that place.'), ...bars.map((bar) => bar.row)),
       element('p', { class: 'hands-living-swatches' }, ...swatches.flatMap(({ patch, name }) => [element('span', {}, patch, ' ' + name)])));
 
     function sized(canvas) {
@@ -784,8 +784,8 @@
       const began = performance.now();
       found = models.stages.run({ image: tensor([1, 3, side, side], image) });
       const numbers = Array.from({ length: stages }, (_, n) => n);
-      rows.error.replaceChildren(element('th', { scope: 'row' }, 'mean error of the joints (mm)'), ...numbers.map((n) => element('td', {}, truth ? error(n).toFixed(1) : 'no truth')));
-      rows.step.replaceChildren(element('th', { scope: 'row' }, 'joints moved in the picture (pixels of ' + side + ')'), ...numbers.map((n) => element('td', {}, n ? step(n).toFixed(2) : '–')));
+      rows.error.replaceChildren(element('th', { scope: 'row' }, 'joint error (mm)'), ...numbers.map((n) => element('td', {}, truth ? error(n).toFixed(1) : 'no truth')));
+      rows.step.replaceChildren(element('th', { scope: 'row' }, 'joints moved (pixels)'), ...numbers.map((n) => element('td', {}, n ? step(n).toFixed(2) : '–')));
       canvases.forEach(drawn);
       frame.element.dataset.joints = JSON.stringify([...found.joints.data]);
       frame.answered(began);
@@ -851,8 +851,10 @@
     const crop = element('div', { class: 'hands-living-crop' }, ...parts.map((one) => one.row));
     const drawing = select('Draw', ['surfaces', 'skeletons'], () => canvases.forEach(drawn));
     frame.controls.append(choices.row, labelled('Your own picture (it stays in this page)', file), drawing.row, crop, complaint);
+    frame.stage.before(frame.controls); // what to choose stands above what it changes
     frame.redraw = () => canvases.forEach(drawn);
-    generated(0);
+    choices.value = num >> 1;
+    generated(num >> 1);
   }
 
   // --- the frame of all of them ------------------------------------------------------------------------
