@@ -50,8 +50,10 @@ def run_tiles(loop, arguments: tuple[NDArray, ...], num: int) -> None:
 
 
 def served(*inputs: Tensor) -> bool:
-    """Whether compiled loops can take these tensors: on the CPU, all of one of the two dtypes they know."""
+    """Whether compiled loops can take these tensors: on the CPU, all of one of the two dtypes they know, and
+    no stand-ins for tensors (an export has those), for which the reference is taken."""
     dtype = inputs[0].dtype
     return dtype in (torch.float32, torch.float64) and all(
-        tensor.device.type == "cpu" and tensor.dtype == dtype for tensor in inputs
+        tensor.device.type == "cpu" and tensor.dtype == dtype and type(tensor) in (Tensor, torch.nn.Parameter)
+        for tensor in inputs
     )

@@ -43,6 +43,7 @@ __all__ = [
     "SurfaceTopology",
     "hand_surface",
     "mirror_mesh",
+    "prepare_surface",
     "surface_topology",
 ]
 
@@ -112,6 +113,14 @@ def hand_surface(skeleton: Skeleton, shape: HandShape | None = None, detail: Det
     else:
         vertices = surface_vertices(*inputs, _template(parameters, like.dtype, like.device))
     return Mesh(vertices, _faces(parameters, like.device))
+
+
+def prepare_surface(detail: Detail, like: Tensor) -> None:
+    """Makes what `hand_surface` keeps for a detail, in the dtype and on the device of `like`: an export of it
+    cannot see that being made. Raises ValueError for an unknown detail."""
+    parameters = _parameters(detail)
+    _template(parameters, like.dtype, like.device)
+    _faces(parameters, like.device)
 
 
 def mirror_mesh(mesh: Mesh) -> Mesh:
