@@ -42,7 +42,7 @@ from hands_lib.reproduce.chapters import (
 )
 from hands_lib.reproduce.collecting import collect
 from hands_lib.reproduce.jobs import ASKED, SMOKE, Asked
-from hands_lib.reproduce.output_checks import output_faults
+from hands_lib.reproduce.output_checks import faults
 from hands_lib.reproduce.project import (
     ProjectError,
     own_prefix,
@@ -462,8 +462,8 @@ def build_book(root: Path, only: Sequence[Chapter] | None = None) -> Path:
     build makes all of it anew.
 
     Raises:
-        ProjectError: a cell failed, a chapter that is not built anew was not executed as it stands, Jupyter
-            Book found something wrong, or an output is one that `output_checks` does not let pass. The last
+        ProjectError: a cell failed, an output shows what no page may show (`output_checks`), a chapter that
+            is not built anew was not executed as it stands, or Jupyter Book found something wrong. The last
             good site stays when a cell fails.
     """
     with _one_at_a_time(root):
@@ -475,6 +475,7 @@ def build_book(root: Path, only: Sequence[Chapter] | None = None) -> Path:
         failures = [outcome.failure for outcome in outcomes if outcome.failure]
         if failures:
             raise ProjectError("\n\n".join(failures))
+        _check_outputs(outcomes, root)
         html, stamp = root / "_build" / "html", root / "_build" / ".site.json"
         key = _site_key(root, outcomes)
         page = html / "index.html"
@@ -498,13 +499,14 @@ def build_book(root: Path, only: Sequence[Chapter] | None = None) -> Path:
         return page
 
 
-def _faults(outcomes: Sequence[Outcome], root: Path) -> list[str]:
-    """What the chapters show and should not, each with the chapter's file."""
-    return [
-        f"{outcome.chapter.path.relative_to(root)}: {fault}"
-        for outcome in outcomes
-        for fault in output_faults(nbformat.read(outcome.notebook, 4))
-    ]
+def _check_outputs(outcomes: Sequence[Outcome], root: Path) -> None:
+    """Raises ProjectError: an output shows what no page may show; one line for each."""
+    found = []
+    for outcome in outcomes:
+        page = str(outcome.chapter.path.relative_to(root))
+        found += faults(nbformat.read(outcome.notebook, 4), page, root)
+    if found:
+        raise ProjectError("\n".join(found))
 
 
 def _executed_before(root: Path, but: Sequence[Chapter]) -> list[Outcome]:

@@ -49,7 +49,7 @@ def taken_apart(text: str) -> tuple[list[Cell], list[tuple[int, str]]]:
             cells.append(_cell(number + 1, numbered))
         elif fence is None or line.count("$$") > 1:
             prose.append((number, line))
-        elif "{" in line:
+        elif "{" in line and "{math}" not in line:
             within.append(fence[1])
         elif line.strip() in within:
             within.remove(line.strip())
