@@ -21,7 +21,7 @@ from hands_lib.figures import LEFT, RIGHT
 from hands_lib.hand.skeleton import EDGES
 
 STILL = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}}  # a step of a slider, at once
-CELL = 64  # pixels: the least width of a picture on a phone, then the grid scrolls
+CELL = 76  # pixels: the least width of a picture on a phone, then the grid scrolls
 
 
 def as_bytes(colours: Tensor) -> Tensor:

@@ -93,7 +93,7 @@ def train(
         joined_in = collision if step >= settings.collision_from * settings.steps else None
         return total_loss(found, batch.targets, faces_of(network.hands), weights, joined_in)
 
-    return _steps(network, loss_of, examples, settings, seed, state, after_step)
+    return take_steps(network, loss_of, examples, settings, seed, state, after_step)
 
 
 def train_joints(
@@ -117,7 +117,7 @@ def train_joints(
         loss = 1000 * torch.linalg.vector_norm(joints.float() - _both(batch.targets), dim=-1).mean()
         return loss, {"joints": loss}
 
-    return _steps(network, loss_of, examples, settings, seed, state, after_step)
+    return take_steps(network, loss_of, examples, settings, seed, state, after_step)
 
 
 def _half(settings: TrainingSettings, batch: Examples) -> torch.autocast:
@@ -132,7 +132,7 @@ def _both(targets: Targets) -> Float[Tensor, "batch 2 21 3"]:
     return targets.joints + torch.stack([half, -half], dim=1)
 
 
-def _steps(
+def take_steps(
     network: nn.Module,
     loss_of: Callable[[Examples, int], tuple[Tensor, dict[str, Tensor]]],
     examples: Examples,
@@ -140,8 +140,14 @@ def _steps(
     seed: int,
     state: State | None,
     after_step: AfterStep | None,
-) -> State:
-    terms: dict[str, Tensor] = {}
+) -> dict[str, Any]:
+    """The loop of `train` and `train_joints`; `loss_of` gives the loss of a batch at a step, and its terms."""
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=settings.weight_decay)
+    step = 0
+    if state is not None:
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        step = state["step"]
 
     def losses_of(step: int) -> Iterator[tuple[str, Tensor]]:
         loss, parts = loss_of(batch_of(examples, step, seed, settings), step)
