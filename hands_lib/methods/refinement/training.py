@@ -140,14 +140,9 @@ def take_steps(
     seed: int,
     state: State | None,
     after_step: AfterStep | None,
-) -> dict[str, Any]:
-    """The loop of `train` and `train_joints`; `loss_of` gives the loss of a batch at a step, and its terms."""
-    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=settings.weight_decay)
-    step = 0
-    if state is not None:
-        network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
-        step = state["step"]
+) -> State:
+    """The loop of `train` and `train_joints`; `loss_of` gives the loss of a batch at a step and its terms."""
+    terms: dict[str, Tensor] = {}
 
     def losses_of(step: int) -> Iterator[tuple[str, Tensor]]:
         loss, parts = loss_of(batch_of(examples, step, seed, settings), step)
