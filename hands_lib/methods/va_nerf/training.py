@@ -1,6 +1,6 @@
-"""What the training loops of the chapters share: many pictures as tensors, patches of them, their loss.
+"""What the trainings of the chapters share: many pictures as tensors, patches of them, their loss, who learns.
 
-The loops themselves stand in the chapters. A picture is named by its frame (a moment of a pair) and its view
+The trainings themselves stand in the chapters. A picture is named by its frame (a moment of a pair) and its view
 (a camera).
 
 Units  metres, pixels; colours are stored as bytes and come out in [0, 1]
@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from hands_lib.methods.va_nerf.discriminator import cropped_at, seen_from_input
 from hands_lib.methods.va_nerf.losses import PAPER_WEIGHTS, LossWeights, colour_loss, laplacian_loss
 from hands_lib.methods.va_nerf.network import VANeRF
 from hands_lib.methods.va_nerf.observation import InputView, gather_evidence
 from hands_lib.methods.va_nerf.rendering import RenderSettings, render_picture, render_rays
+from hands_lib.nn.descent import Player
 from hands_lib.render.volume import pixel_rays
 from hands_lib.structures import Camera, TensorFields
 
@@ -126,6 +127,12 @@ def render_patches(
     observation = net.observe(pictures.input_view(patches.frame, patches.view))
     colour = render_rays(net, observation, *rays, settings, generator).colour.unflatten(1, (side, side))
     return colour, cropped_at(pictures.colours(patches.frame, patches.target), patches.corner, side)
+
+
+def learner(network: nn.Module, learning_rate: float, steps: int) -> Player:
+    """One that learns by Adam, its learning rate falling as a cosine to 0."""
+    adam = torch.optim.Adam(network.parameters(), learning_rate)
+    return Player(network, adam, torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps))
 
 
 def reconstruction_loss(
