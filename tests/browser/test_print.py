@@ -17,11 +17,16 @@ from hands_lib.reproduce.project import ProjectError
 
 LONG_LINE = "a" * 60 + " = " + "b" * 400  # in a cell, without a place to break
 WIDE = "<table><tr>" + "".join(f"<td>column{i:03}</td>" for i in range(40)) + "</tr></table>"
-ADD = """([line, table]) => {
+FORMULA = "\\[" + " + ".join(f"x_{{{i}}}" for i in range(60)) + "\\]"
+ADD = """async ([line, table, formula]) => {
   const article = document.querySelector('.bd-article');
   article.insertAdjacentHTML('beforeend',
     '<div class="cell_input"><div class="highlight"><pre>' + line + '</pre></div></div>' + table
-    + '<details class="dropdown"><summary>Answer</summary><p>unfolded words</p></details>');
+    + '<details class="dropdown"><summary>Answer</summary><p>unfolded words</p></details>'
+    + '<div class="math">' + formula + '</div>');
+  await MathJax.startup.promise;
+  await MathJax.typesetPromise([article.lastElementChild]);
+  return article.lastElementChild.querySelectorAll('mjx-container').length;
 }"""
 
 
@@ -32,7 +37,7 @@ def printed(address: str, browser: Browser) -> bytes:
     page = context.new_page()
     page.goto(f"{address}/book/notation.html", wait_until="networkidle")
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
-    page.evaluate(ADD, [LONG_LINE, WIDE])
+    assert page.evaluate(ADD, [LONG_LINE, WIDE, FORMULA]) == 1
     content = page.pdf(format="A4", print_background=True)
     page.wait_for_function("document.documentElement.dataset.theme === 'dark'")  # and is given back as it was
     assert page.locator("details.dropdown").evaluate("e => e.open") is False
@@ -51,14 +56,14 @@ def test_paper_is_white_and_letters_are_dark(printed: bytes) -> None:
 
 
 def test_nothing_of_a_page_is_cut_off(printed: bytes) -> None:
-    """The last letter of a line of code that breaks nowhere, and the last column of a wide table."""
+    """A line of code that breaks nowhere, a wide table, a formula of sixty terms."""
     text = words(printed)
     assert text.replace("\n", "").count("b" * 400) == 1
     assert "column039" in text.replace("\n", "")
     document = pypdfium2.PdfDocument(printed)
     for sheet in document:
         box = np.asarray(sheet.render(scale=1).to_pil().convert("L"))
-        assert (box[:, -25:] > 200).all(), "ink in the margin at the right"
+        assert (box[:, -40:] > 200).all(), "ink in the margin at the right"
 
 
 def test_what_was_folded_is_printed_and_what_works_on_screens_only_is_not(printed: bytes) -> None:
