@@ -193,7 +193,7 @@ def test_controls_by_keyboard(address: str, browser: Browser) -> None:
     with opened(browser, f"{address}/{PLAYED}") as page:
         draw_all(page)
         figure = page.locator(".hands-figure:has(input[type=range])").first
-        view = figure.get_by_label("View")
+        view = figure.get_by_role("combobox", name="View")
         before = figure.evaluate(CAMERA)
         view.focus()
         page.keyboard.press("ArrowDown")

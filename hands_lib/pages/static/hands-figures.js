@@ -295,6 +295,8 @@
           parts.canvas.setAttribute(name, value);
         }
       }
+      const sizeOf = () => `${plot.clientWidth} ${plot.clientHeight}`;
+      let drawn = sizeOf();
       await Plotly.newPlot(plot, figure.data, layout, config);
       const shaped = () => { // pictures keep their shape, without bands above and below them
         const { xaxis: x, yaxis: y, _size: room } = plot._fullLayout;
@@ -346,7 +348,14 @@
       };
       for (const control of controls) parts.controls.append(...controlElement(control, run));
       refresh();
-      new ResizeObserver(() => { Plotly.Plots.resize(plot).then(() => { shaped(); if (stage) stage.fit(); }); }).observe(plot);
+      new ResizeObserver(async () => {
+        const size = sizeOf();
+        if (size === drawn) return; // it is told at once, too
+        drawn = size;
+        await Plotly.Plots.resize(plot);
+        shaped();
+        if (stage) stage.fit();
+      }).observe(plot);
       redraw.add(() => Plotly.relayout(plot, { template: themed(given.template) }).then(() => { if (stage) stage.paint(); }));
     },
 
