@@ -29,13 +29,12 @@ def phone(browser: Browser) -> Iterator[Page]:
     page.close()
 
 
-@pytest.mark.parametrize("size", [LAPTOP, PHONE], ids=["laptop", "phone"])
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("theme", "size"), [("light", LAPTOP), ("dark", PHONE)], ids=["laptop", "phone"])
 @pytest.mark.parametrize("name", [FRONT, RESULTS, STATUS])
 def test_nothing_stands_in_a_reader_s_way(
     name: str, theme: str, size: dict, address: str, browser: Browser
 ) -> None:
-    """Axe, with every fold open."""
+    """Axe, with every fold open; `test_pages.py` has the pages as they open, in both themes."""
     context = browser.new_context(color_scheme=theme, viewport=size)
     page = context.new_page()
     page.goto(f"{address}/{name}", wait_until="load")
