@@ -194,6 +194,8 @@ def write_arrays(path: Path, values: Mapping[str, Any], source: Path | None) -> 
                 np.savez(file, allow_pickle=False, **values)
             else:
                 file.write(json.dumps({name: _plain(value) for name, value in values.items()}).encode())
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(unfinished, path)
     except OSError as error:
         raise MissingData(f"{path} cannot be written ({error.strerror}): name another place") from None
