@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -187,13 +188,15 @@ def write_arrays(path: Path, values: Mapping[str, Any], source: Path | None) -> 
         raise DataError(f"{path} is neither .npz nor .json: name one of them")
     if source is not None and path.exists() and source.exists() and path.samefile(source):
         raise DataError(f"{path} is the file that this was read from: write to another one")
-    unfinished = path.with_name(f".{path.name[:40]}.{os.getpid()}.part")
+    unfinished = path.with_name(f".{path.name[:40]}.{socket.gethostname()}.{os.getpid()}.part")
     try:
         with unfinished.open("wb") as file:
             if path.suffix.lower() == ".npz":
                 np.savez(file, allow_pickle=False, **values)
             else:
                 file.write(json.dumps({name: _plain(value) for name, value in values.items()}).encode())
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(unfinished, path)
     except OSError as error:
         raise MissingData(f"{path} cannot be written ({error.strerror}): name another place") from None

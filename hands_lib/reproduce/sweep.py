@@ -17,6 +17,7 @@ import fcntl
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -345,6 +346,7 @@ def _prepare(
         for kind in ("done", "failed"):
             (folder / kind / name).unlink(missing_ok=True)
         (folder / "logs" / f"{name}.log").unlink(missing_ok=True)
+    shutil.rmtree(folder / ".snakemake", ignore_errors=True)  # its logs of earlier calls
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     sweep = {"root": str(root), "python": sys.executable, "jobs": jobs, "local": local}
     write_atomically(folder / "jobs.json", json.dumps(sweep, indent=1))

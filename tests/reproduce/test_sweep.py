@@ -169,11 +169,11 @@ def test_a_very_bad_day(tmp_path: Path) -> None:
 def test_jobs_end_with_their_sweep_however_it_ends(tmp_path: Path, number: int) -> None:
     book = write_toy_book(tmp_path, seeds=[1], variants=["full"], steps=1000, pause=0.2)
     started = start(book)
-    wait_for(lambda: processes(book, "ipykernel_launcher"))
+    wait_for(lambda: processes(book, "ipykernel_launcher"), 900)
     started.send_signal(number)
-    text = started.communicate(timeout=120)[0]
+    text = started.communicate(timeout=900)[0]
     assert started.returncode == (-number if number == signal.SIGKILL else 130), text
-    wait_for(lambda: not processes(book))
+    wait_for(lambda: not processes(book), 900)
 
 
 def test_a_sweep_outlives_the_notebook_that_started_it(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def train(
     """
 
     def loss_of(batch: Examples, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        with _half(settings, batch):
+        with _half(settings, batch.image.device.type):
             features = network.features(batch.image)
         found = network.refine({level: values.float() for level, values in features.items()})
         joined_in = collision if step >= settings.collision_from * settings.steps else None
@@ -112,7 +112,7 @@ def train_joints(
     """
 
     def loss_of(batch: Examples, _: int) -> tuple[Tensor, dict[str, Tensor]]:
-        with _half(settings, batch):
+        with _half(settings, batch.image.device.type):
             joints = network(batch.image).joints
         loss = 1000 * torch.linalg.vector_norm(joints.float() - _both(batch.targets), dim=-1).mean()
         return loss, {"joints": loss}
@@ -120,11 +120,9 @@ def train_joints(
     return take_steps(network, loss_of, examples, settings, seed, state, after_step)
 
 
-def _half(settings: TrainingSettings, batch: Examples) -> torch.autocast:
-    kind = batch.image.device.type
-    return torch.autocast(
-        kind, torch.bfloat16, enabled=used_precision(settings.precision, kind) == "bfloat16"
-    )
+def _half(settings: TrainingSettings, device: str) -> torch.autocast:
+    half = used_precision(settings.precision, device) == "bfloat16"
+    return torch.autocast(device, torch.bfloat16, enabled=half)
 
 
 def _both(targets: Targets) -> Float[Tensor, "batch 2 21 3"]:
