@@ -240,7 +240,7 @@ def test_gelu(evaluator: Page, approximate: str) -> None:
     values = torch.linspace(-8, 8, 400)
     close(
         operator(evaluator, "Gelu", [values], approximate=approximate),
-        functional.gelu(values, approximate),
+        functional.gelu(values, approximate=approximate),
         1e-6,
     )
 
