@@ -399,7 +399,7 @@ def payload(page: Page, kind: str) -> dict[str, Any]:
 
 
 def test_recorded_refinement_network(address: str, browser: Browser) -> None:
-    """The page's estimates of its first picture are those of the recorded network."""
+    """The page's estimates of the picture that it begins with are those of the recorded network."""
     page = browser.new_page()
     open_figure(page, address, "stages")
     said = page.evaluate("document.querySelector('.hands-living').dataset.joints")
@@ -408,7 +408,8 @@ def test_recorded_refinement_network(address: str, browser: Browser) -> None:
     network = in_half_precision(recorded_network(line.config, load_weights(line)))
     side = given["size"]
     pixels = np.frombuffer(base64.b64decode(given["images"]), np.uint8).reshape(-1, side, side, 3)
-    image = torch.from_numpy(pixels[:1].copy()).movedim(-1, 1) / 255
+    shown = int(page.evaluate("document.querySelector('.hands-living select').value"))
+    image = torch.from_numpy(pixels[shown : shown + 1].copy()).movedim(-1, 1) / 255
     with torch.no_grad():
         expected = torch.stack([one.joints[0] for one in network(image).estimates])
     difference = (torch.tensor(json.loads(said)).view(expected.shape) - expected).abs().max().item()
@@ -503,7 +504,7 @@ def test_the_left_hand_follows_the_pointer(address: str, browser: Browser) -> No
     canvas.scroll_into_view_if_needed()
     picture = np.asarray(Image.open(io.BytesIO(canvas.screenshot())).convert("RGB")).astype(int)
     blue = np.argwhere(picture[..., 2] > 1.6 * picture[..., 0] + 30)
-    y, x = blue[np.abs(blue - blue.mean(axis=0)).sum(axis=1).argmin()]
+    y, x = blue[np.abs(blue - blue.mean(axis=0)).sum(axis=1).argmin()].tolist()
     box = canvas.bounding_box()
     assert box
     values = "[...document.querySelectorAll('.hands-living input[type=range]')].map(e => +e.value)"
