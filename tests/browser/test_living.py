@@ -2,6 +2,7 @@
 
 import base64
 import functools
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,13 +21,14 @@ from torch.nn import functional
 
 import hands_lib.pages.living as living
 from hands_lib.hand.kinematics import forward_kinematics, mirror
-from hands_lib.hand.surface import HandShape, hand_surface
+from hands_lib.hand.surface import HandShape, hand_surface, surface_topology
 from hands_lib.methods.intersections.evaluation import overlap_cm3
 from hands_lib.methods.intersections.loss import frozen, intersection_loss
 from hands_lib.methods.intersections.occupancy import OccupancyNetwork, OccupancySettings
 from hands_lib.methods.refinement.recorded_network import recorded_network
+from hands_lib.methods.va_nerf.network import VANeRF, settings_from
 from hands_lib.pages.living.export import exported, in_half_precision
-from hands_lib.pages.living.graphs import IntersectionStep, PosedHands
+from hands_lib.pages.living.graphs import AskPoint, IntersectionStep, ObservePicture, PosedHands
 from hands_lib.reproduce import load_weights, trained
 from hands_lib.structures import HandPose, Mesh
 from hands_lib.worlds.identities import sample_identities
@@ -238,7 +240,7 @@ def test_gelu(evaluator: Page, approximate: str) -> None:
     values = torch.linspace(-8, 8, 400)
     close(
         operator(evaluator, "Gelu", [values], approximate=approximate),
-        functional.gelu(values, approximate),
+        functional.gelu(values, approximate=approximate),
         1e-6,
     )
 
@@ -397,7 +399,7 @@ def payload(page: Page, kind: str) -> dict[str, Any]:
 
 
 def test_recorded_refinement_network(address: str, browser: Browser) -> None:
-    """The page's estimates of its first picture are those of the recorded network."""
+    """The page's estimates of the picture that it begins with are those of the recorded network."""
     page = browser.new_page()
     open_figure(page, address, "stages")
     said = page.evaluate("document.querySelector('.hands-living').dataset.joints")
@@ -406,12 +408,115 @@ def test_recorded_refinement_network(address: str, browser: Browser) -> None:
     network = in_half_precision(recorded_network(line.config, load_weights(line)))
     side = given["size"]
     pixels = np.frombuffer(base64.b64decode(given["images"]), np.uint8).reshape(-1, side, side, 3)
-    image = torch.from_numpy(pixels[:1].copy()).movedim(-1, 1) / 255
+    shown = int(page.evaluate("document.querySelector('.hands-living select').value"))
+    image = torch.from_numpy(pixels[shown : shown + 1].copy()).movedim(-1, 1) / 255
     with torch.no_grad():
         expected = torch.stack([one.joints[0] for one in network(image).estimates])
     difference = (torch.tensor(json.loads(said)).view(expected.shape) - expected).abs().max().item()
     print(f"largest difference to torch: {difference:.1e} m")
     assert difference < AGREE
+    page.close()
+
+
+def test_recorded_occupancy_network(address: str, browser: Browser) -> None:
+    """The loss and the volume on the page are the library's for the pair that is shown, and the steps take
+    the hands apart."""
+    page = browser.new_page()
+    open_figure(page, address, "drag")
+    page.wait_for_function("document.querySelector('.hands-living').dataset.settled === 'true'")
+    state = page.evaluate("Object.assign({}, document.querySelector('.hands-living').dataset)")
+    own = payload(page, "drag")["data"]["pairs"][0]
+    shapes = {"rotation": (2, 3, 3), "palm": (2, 5, 2), "lengths": (2, 5, 4)}
+    pair = {name: torch.tensor(own[name]).view(shape) for name, shape in shapes.items()}
+    pair["unknowns"] = torch.tensor(json.loads(state["unknowns"])).view(2, 51)
+    joints, vertices = PosedHands("refined")(*(pair[name] for name in ("unknowns", *shapes)))
+    line = trained("intersections", "occupancy", "validation, palm frame")
+    network = OccupancyNetwork(OccupancySettings(**line.config["network"]))
+    network.load_state_dict(load_weights(line))
+    loss = intersection_loss(
+        in_half_precision(frozen(network)), joints[None], "dense", 1, screening=False
+    ).item()
+    faces = surface_topology("refined").faces
+    meshes = [Mesh(v[None], f) for v, f in zip(vertices, (faces, faces.flip(-1)), strict=True)]
+    volume = overlap_cm3(*meshes, resolution=48).item()
+    found = json.loads(state["before"])
+    print(f"loss {found[1]:.6f}, torch {loss:.6f}; volume {found[0]:.4f} cm3, exact {volume:.4f}")
+    assert volume > 0.1
+    assert found[1] == pytest.approx(loss, abs=AGREE, rel=AGREE)
+    assert found[0] == pytest.approx(volume, rel=0.02)
+    after = json.loads(state["after"])
+    assert after[0] < 0.1 * found[0]
+    assert after[1] < 0.1 * found[1]
+    page.close()
+
+
+def test_recorded_field(address: str, browser: Browser) -> None:
+    """Weights and colour of the first query point are those of the recorded network."""
+    page = browser.new_page()
+    open_figure(page, address, "look")
+    state = page.evaluate("Object.assign({}, document.querySelector('.hands-living').dataset)")
+    given = payload(page, "look")["data"]
+    side, point, view = given["size"], given["points"][given["first"]], given["views"][0]
+    line = trained("va_nerf", "comparison", "Ours")
+    network = VANeRF(settings_from(line.config["settings"]))
+    weights = load_weights(line)
+    own = [name for name in weights if name.startswith("net.")]
+    network.load_state_dict({name.removeprefix("net."): weights[name] for name in own})
+    network = in_half_precision(network).eval()
+
+    def first(name: str, *shape: int) -> Tensor:
+        """Of the first camera."""
+        numbers = np.frombuffer(base64.b64decode(given[name]), np.uint8)[: int(np.prod(shape))]
+        return torch.from_numpy(numbers.copy()).view(1, *shape)
+
+    image = first("images", side, side, 3) / 255
+    silhouettes = torch.stack([first("labels", side, side) == hand for hand in (1, 2)], dim=1)
+    vertices = torch.tensor(given["vertices"]).view(1, 2, -1, 3)
+    faces = torch.tensor(given["faces"]).view(2, -1, 3)
+    seen = first("seen", 2 * vertices.shape[2]).bool()
+    visible = first("pointSeen", len(given["points"]))[0, given["first"]].bool()[None]
+    with torch.no_grad():
+        texture, averages = ObservePicture(network)(image, silhouettes)
+        asked = AskPoint(network, faces)(
+            torch.tensor(point["at"])[None],
+            torch.tensor([point["vertex"]]),
+            visible,
+            seen,
+            image,
+            texture,
+            averages,
+            torch.tensor(view["intrinsics"]).view(1, 3, 3),
+            torch.tensor(view["pose"]).view(1, 4, 4),
+            vertices,
+            torch.tensor(given["joints"]).view(1, 2, 21, 3),
+        )
+    for name, expected in zip(("weights", "colour"), asked, strict=False):
+        difference = (torch.tensor(json.loads(state[name])) - expected[0]).abs().max().item()
+        print(f"largest difference to torch, {name}: {difference:.1e}")
+        assert difference < AGREE
+    page.close()
+
+
+def test_the_left_hand_follows_the_pointer(address: str, browser: Browser) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    open_figure(page, address, "drag")
+    canvas = page.locator(".hands-living canvas").first
+    canvas.scroll_into_view_if_needed()
+    picture = np.asarray(Image.open(io.BytesIO(canvas.screenshot())).convert("RGB")).astype(int)
+    blue = np.argwhere(picture[..., 2] > 1.6 * picture[..., 0] + 30)
+    y, x = blue[np.abs(blue - blue.mean(axis=0)).sum(axis=1).argmin()].tolist()
+    box = canvas.bounding_box()
+    assert box
+    values = "[...document.querySelectorAll('.hands-living input[type=range]')].map(e => +e.value)"
+    before = page.evaluate(values)
+    page.mouse.move(box["x"] + x, box["y"] + y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + x - 30, box["y"] + y + 20, steps=4)
+    page.mouse.up()
+    after = page.evaluate(values)
+    assert after[0] < before[0]
+    assert after[1] < before[1]
+    assert after[3] == before[3]  # the view has not turned
     page.close()
 
 

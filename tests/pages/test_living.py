@@ -60,6 +60,23 @@ def test_weights_of_half_precision_stay_exact(tmp_path: Path, monkeypatch: pytes
     assert torch.equal(found if found.shape == expected.shape else found.T, expected)
 
 
+class Scaled(nn.Module):
+    def __init__(self, by: float):
+        super().__init__()
+        self.by = by
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.by * x
+
+
+def test_the_cache_knows_modules_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that differ in a plain value alone, which is among no weights."""
+    monkeypatch.setenv("HANDS_CACHE", str(tmp_path))
+    one, same, other = (exported(Scaled(by), {"x": torch.rand(3)}, ["y"]) for by in (2.0, 2.0, 3.0))
+    assert one == same
+    assert one != other
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40))
 def test_half_precision_rounds_a_copy(width: int, out: int) -> None:

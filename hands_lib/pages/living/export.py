@@ -20,6 +20,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,13 +62,23 @@ def exported(
     for name, value in sorted(module.state_dict().items()):
         state.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     shapes = {name: (list(value.shape), str(value.dtype)) for name, value in inputs.items()}
-    asked = [type(module).__name__, state.hexdigest(), shapes, list(outputs), torch.__version__, _code()]
+    asked = [_settings(module), state.hexdigest(), shapes, list(outputs), torch.__version__, _code()]
 
     def make() -> dict[str, Tensor]:
         text = json.dumps(_as_json(_onnx_graph(module, inputs, outputs, descends)), separators=(",", ":"))
         return {"json": torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)}
 
     return json.loads(bytes(made_once("living", asked, make)["json"].numpy()))
+
+
+def _settings(module: nn.Module) -> list[str]:
+    """What modules are besides their weights: kinds, and plain values such as sizes and switches."""
+    return [
+        f"{name} {type(part).__name__} {key}={value!r}"
+        for name, part in module.named_modules()
+        for key, value in {"": "", **vars(part)}.items()
+        if isinstance(value, str | int | float | tuple) or is_dataclass(value)
+    ]
 
 
 def _code() -> str:

@@ -119,10 +119,10 @@ class ObservePicture(nn.Module):
         self, image: Float[Tensor, "1 height width 3"], silhouettes: Bool[Tensor, "1 2 height width"]
     ) -> tuple[Float[Tensor, "1 channel rows columns"], Float[Tensor, "1 2 width"]]:
         texture = self.encoder(image)
-        vertices = image.new_zeros(1, 2, 1, 3)
+        vertices, joints = image.new_zeros(1, 2, 1, 3), image.new_zeros(1, 2, 21, 3)  # of no matter here
         faces = torch.zeros(2, 1, 3, dtype=torch.long)
         camera = Camera(torch.eye(3)[None], torch.eye(4)[None], image.shape[2], image.shape[1])
-        view = InputView(image, camera, vertices, vertices, faces)
+        view = InputView(image, camera, vertices, joints, faces)
         evidence = Evidence(torch.zeros(1, 2, dtype=torch.bool), silhouettes)
         return texture, self.texture_terms(view, texture, evidence)
 

@@ -385,6 +385,7 @@
       cells.loss[n].textContent = found.loss.toFixed(2);
       cells.moved[n].textContent = n ? moved(found).toFixed(1) : '0.0';
       frame.element.dataset[n ? 'after' : 'before'] = JSON.stringify([found.volume, found.loss]);
+      if (!n) frame.element.dataset.unknowns = JSON.stringify([...found.unknowns]);
     }
 
     const ranges = [];
