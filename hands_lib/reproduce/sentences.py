@@ -40,6 +40,11 @@ def _caveat(found: Recorded) -> str:
     return NO_RESULT if found.is_smoke else ""
 
 
+def _signed(text: str) -> str:
+    """With a minus sign in front, which no line breaks behind, in the place of a hyphen."""
+    return re.sub(r"^-", "\N{MINUS SIGN}", text)
+
+
 def answer_of(
     slug: str, table: str, row: str, column: str, dataset: str | None = None, root: Path | None = None
 ) -> str:
@@ -53,7 +58,7 @@ def answer_of(
     """
     found = recorded(slug, table, root)
     values = list(found.by_seed(row, column, dataset).values())
-    return f"{spread(values)}{_unit(found, row, column)}{_caveat(found)}" if values else NOT_RUN
+    return f"{_signed(spread(values))}{_unit(found, row, column)}{_caveat(found)}" if values else NOT_RUN
 
 
 def change_of(
@@ -86,7 +91,7 @@ def range_of(values: Iterable[float], unit: str = "") -> str:
     known = [value for value in values if math.isfinite(value)]
     if not known:
         return NOT_RUN
-    ends = dict.fromkeys((number(min(known)), number(max(known))))
+    ends = dict.fromkeys((_signed(number(min(known))), _signed(number(max(known)))))
     return " to ".join(ends) + WORDS.get(unit, f" {unit}" if unit else "")
 
 

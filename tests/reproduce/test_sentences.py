@@ -91,6 +91,7 @@ def test_a_range_is_of_what_was_measured():
     assert range_of([3.8, nan, 8.1], "%") == "3.80 to 8.10 %"
     assert range_of([2.0, 2.0]) == "2"
     assert range_of([nan]) == "(not run yet)"
+    assert range_of([-2.0, 1e-7]) == "\N{MINUS SIGN}2 to 1.00e-07"
 
 
 def test_an_answer_says_so_where_nothing_was_run():
