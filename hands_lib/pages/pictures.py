@@ -18,23 +18,13 @@ from PIL import Image
 
 from hands_lib.pages.figure_outputs import HandsFigure
 from hands_lib.pages.libraries import libraries_of
-from hands_lib.reproduce.project import replacing
+from hands_lib.reproduce.chromium import FLAGS, find_chromium
+from hands_lib.reproduce.project import ProjectError, replacing
 
 WIDTH, SHARPNESS = 760, 2  # pixels of the page, and of the picture for each of them
 PATIENCE = 120_000  # milliseconds for one figure
 AT_ONCE = 8  # figures drawn by one page: a browser keeps 16 contexts of WebGL alive
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = (
-    "--no-sandbox",  # the build may run as root, in a container
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-gl=angle",  # software rendering: the figures are WebGL
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--allow-file-access-from-files",
-)
+OWN_FILES = "--allow-file-access-from-files"  # the page loads scripts that lie beside it
 PAGE = Path(__file__).with_name("picture.html")
 INSERT = """async ([text, patience]) => {
   const main = document.querySelector('main');
@@ -44,11 +34,6 @@ INSERT = """async ([text, patience]) => {
   await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
   return main.firstElementChild.dataset.drawn;
 }"""
-
-
-def find_browser() -> str | None:
-    """The system's Chromium, if it has one."""
-    return next((path for path in map(shutil.which, BROWSERS) if path), None)
 
 
 def picture_name(figure: HandsFigure, drawing: str) -> str:
@@ -93,9 +78,10 @@ def make_pictures(
 
 
 def _draw(missing: Mapping[str, HandsFigure], own: list[Path], parts: Path, kept: Path) -> list[str]:
-    browser = find_browser()
-    if browser is None:
-        return [f"no Chromium on this machine: {len(missing)} figures have no picture for paper"]
+    try:
+        browser = find_chromium()
+    except ProjectError as missing_browser:
+        return [f"{len(missing)} figures have no picture for paper: {missing_browser}"]
     from playwright.sync_api import sync_playwright  # costs half a second, and only here
 
     start, failed = time.perf_counter(), []
@@ -110,7 +96,7 @@ def _draw(missing: Mapping[str, HandsFigure], own: list[Path], parts: Path, kept
         page_file = folder / "page.html"
         text = Template(PAGE.read_text(encoding="utf-8"))
         page_file.write_text(text.substitute(width=WIDTH, styles=styles, scripts=scripts), encoding="utf-8")
-        chromium = playwright.chromium.launch(executable_path=browser, args=list(FLAGS))
+        chromium = playwright.chromium.launch(executable_path=browser, args=[*FLAGS, OWN_FILES])
         page = chromium.new_page(viewport={"width": WIDTH, "height": 900}, device_scale_factor=SHARPNESS)
         page.set_default_timeout(PATIENCE)
         for number, (picture, figure) in enumerate(missing.items()):

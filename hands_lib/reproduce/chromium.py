@@ -1,4 +1,4 @@
-"""The system's Chromium, which makes the book's PDF."""
+"""The system's Chromium, which makes the book's PDF and the pictures of its figures."""
 
 import os
 import shutil
