@@ -1,7 +1,7 @@
-"""What the trainings of the chapters share: many pictures as tensors, patches of them, their loss, who learns.
+"""What the trainings of the chapters share: pictures as tensors, patches of them, their loss, who learns.
 
-The trainings themselves stand in the chapters. A picture is named by its frame (a moment of a pair) and its view
-(a camera).
+The trainings themselves stand in the chapters. A picture is named by its frame (a moment of a pair) and its
+view (a camera).
 
 Units  metres, pixels; colours are stored as bytes and come out in [0, 1]
 """
