@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from hands_lib.picture_figures import DataBadge, PictureGrid, query_figure, skeleton_stages, stepped_pictures
+from hands_lib.figures.pictures import DataBadge, PictureGrid, query_figure, skeleton_stages, stepped_pictures
 
 
 def decoded(source: str) -> torch.Tensor:

@@ -17,7 +17,7 @@ from PIL import Image
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from hands_lib.figures import LEFT, RIGHT
+from hands_lib.figures.palette import LEFT, RIGHT
 from hands_lib.hand.skeleton import EDGES
 
 STILL = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}}  # a step of a slider, at once
