@@ -55,7 +55,7 @@ for module in pkgutil.walk_packages(hands_lib.__path__, "hands_lib.", onerror=la
 """
 
 # Rooms that draw, build and run the book; each needs the package behind it, and what is below needs none.
-OF_THE_BOOK = re.compile(r"hands_lib\.(figures|pages|picture_figures|reproduce)\b")
+OF_THE_BOOK = re.compile(r"hands_lib\.(figures|pages|reproduce)\b")
 
 
 def bare(*command: str) -> subprocess.CompletedProcess:
