@@ -18,7 +18,8 @@ from hands_lib.reproduce.evidence import read_evidence
 from hands_lib.reproduce.project import nearest
 from hands_lib.reproduce.published import read_published
 from hands_lib.reproduce.recorded import Recorded, recorded
-from hands_lib.reproduce.verdicts import count_answers, judge, number, spread
+from hands_lib.reproduce.verdicts import count_standings, judge, standing_of
+from hands_lib.reproduce.wording import number, spread
 
 NOT_RUN = "(not run yet)"
 NO_RESULT = " (a smoke run, not a result)"
@@ -96,14 +97,14 @@ def range_of(values: Iterable[float], unit: str = "") -> str:
 
 
 def verdicts_of(slug: str, table: str | None = None, root: Path | None = None) -> str:
-    """`2 reproduced, 1 inconclusive`: the claims of the paper on one table, or on all, with this answer.
+    """`2 reproduced, 1 undecided`: the claims of the paper on one table, or on all, with this answer.
 
     Raises:
         ProjectError: something in the store cannot be read, or nothing is published for `slug`.
     """
     evidence = read_evidence(slug, root)
     claims = [claim for claim in read_published(slug, root).claims if table in (None, claim.table)]
-    return count_answers([verdict.answer for claim in claims for verdict in judge(claim, evidence)])
+    return count_standings([standing_of(judge(claim, evidence)) for claim in claims])
 
 
 def verdict_of(slug: str, claim: str, root: Path | None = None) -> str:
