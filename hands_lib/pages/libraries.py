@@ -37,18 +37,18 @@ class Part:
     traces: frozenset[str]
 
 
-PARTS = {
+PARTS = {  # the smaller first: both draw curves
+    "plotly-cartesian.min.js": Part(
+        "plotly.js-cartesian-dist-min@4.1.1",
+        "79542150855a52c567260e3137095dbe2b744e6d702a5cabe67da246942fba7a",
+        frozenset({"bar", "box", "contour", "heatmap", "histogram", "image", "pie", "scatter", "violin"}),
+    ),
     "plotly-gl3d.min.js": Part(
         "plotly.js-gl3d-dist-min@4.1.1",
         "aab04dcd9c103a92b18723f8c837712fe820f325d0bcd2421e415e8124a75b9f",
         frozenset(
             {"cone", "isosurface", "mesh3d", "scatter", "scatter3d", "streamtube", "surface", "volume"}
         ),
-    ),
-    "plotly-cartesian.min.js": Part(
-        "plotly.js-cartesian-dist-min@4.1.1",
-        "79542150855a52c567260e3137095dbe2b744e6d702a5cabe67da246942fba7a",
-        frozenset({"bar", "box", "contour", "heatmap", "histogram", "image", "pie", "scatter", "violin"}),
     ),
 }
 

@@ -121,6 +121,7 @@ def test_a_part_of_plotly_counts_only_with_its_digest(
     monkeypatch.setattr(libraries, "PARTS", parts)
     assert libraries.fetch_parts(tmp_path / "kept") == []
     assert libraries.plotly_file(bars, tmp_path / "kept") == "plotly-cartesian.min.js"
+    assert libraries.plotly_file({"scatter"}, tmp_path / "kept") == "plotly-cartesian.min.js"
     assert libraries.plotly_file(hands, tmp_path / "kept") == "plotly-gl3d.min.js"
     assert libraries.plotly_file({"sankey"}, tmp_path / "kept") == "plotly.min.js"
     monkeypatch.setenv("PATH", str(tmp_path / "none"))  # the second build asks nobody
