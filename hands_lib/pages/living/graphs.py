@@ -117,7 +117,7 @@ class ObservePicture(nn.Module):
 
     def forward(
         self, image: Float[Tensor, "1 height width 3"], silhouettes: Bool[Tensor, "1 2 height width"]
-    ) -> tuple[Float[Tensor, "1 channel rows columns"], Float[Tensor, "1 2 width"]]:
+    ) -> tuple[Float[Tensor, "1 channel rows columns"], Float[Tensor, "1 2 known"]]:
         texture = self.encoder(image)
         vertices, joints = image.new_zeros(1, 2, 1, 3), image.new_zeros(1, 2, 21, 3)  # of no matter here
         faces = torch.zeros(2, 1, 3, dtype=torch.long)
@@ -143,7 +143,7 @@ class AskPoint(nn.Module):
         vertex_visible: Bool[Tensor, "1 vertices"],
         image: Float[Tensor, "1 height width 3"],
         texture: Float[Tensor, "1 channel rows columns"],
-        averages: Float[Tensor, "1 2 width"],
+        averages: Float[Tensor, "1 2 known"],
         intrinsics: Float[Tensor, "1 3 3"],
         camera_from_world: Float[Tensor, "1 4 4"],
         vertices: Float[Tensor, "1 2 vertex 3"],
