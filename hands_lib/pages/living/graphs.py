@@ -157,12 +157,12 @@ class AskPoint(nn.Module):
         both = vertices.flatten(1, 2)
         scene = torch.zeros(2 * num, dtype=torch.long)
         at_vertices = self.network._texture_at(view, texture, scene, camera.project(both)[0])
-        nowhere = image.new_zeros(1, 1, 1, 1)
+        nowhere, blank = image.new_zeros(1, 1, 1, 1), image.new_zeros(1, 2 * num, 1)  # not looked at
         height, width = image.shape[1:3]
         observed = Observation(
             view,
             Evidence(vertex_visible, torch.zeros(1, 2, height, width, dtype=torch.bool)),
-            (nowhere, nowhere), texture, (nowhere[0], nowhere[0]), at_vertices[None], averages,
+            (nowhere, nowhere), texture, (blank, blank), at_vertices[None], averages,
         )  # fmt: skip
         none = point.new_zeros(1)
         queries = Queries(torch.zeros(1, dtype=torch.long), point, none, vertex, visible)
