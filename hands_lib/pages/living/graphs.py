@@ -117,7 +117,7 @@ class ObservePicture(nn.Module):
 
     def forward(
         self, image: Float[Tensor, "1 height width 3"], silhouettes: Bool[Tensor, "1 2 height width"]
-    ) -> tuple[Float[Tensor, "1 channel rows columns"], Float[Tensor, "1 2 width"]]:
+    ) -> tuple[Float[Tensor, "1 channel rows columns"], Float[Tensor, "1 2 known"]]:
         texture = self.encoder(image)
         vertices, joints = image.new_zeros(1, 2, 1, 3), image.new_zeros(1, 2, 21, 3)  # of no matter here
         faces = torch.zeros(2, 1, 3, dtype=torch.long)
@@ -143,7 +143,7 @@ class AskPoint(nn.Module):
         vertex_visible: Bool[Tensor, "1 vertices"],
         image: Float[Tensor, "1 height width 3"],
         texture: Float[Tensor, "1 channel rows columns"],
-        averages: Float[Tensor, "1 2 width"],
+        averages: Float[Tensor, "1 2 known"],
         intrinsics: Float[Tensor, "1 3 3"],
         camera_from_world: Float[Tensor, "1 4 4"],
         vertices: Float[Tensor, "1 2 vertex 3"],
@@ -157,12 +157,12 @@ class AskPoint(nn.Module):
         both = vertices.flatten(1, 2)
         scene = torch.zeros(2 * num, dtype=torch.long)
         at_vertices = self.network._texture_at(view, texture, scene, camera.project(both)[0])
-        nowhere = image.new_zeros(1, 1, 1, 1)
+        nowhere, blank = image.new_zeros(1, 1, 1, 1), image.new_zeros(1, 2 * num, 1)  # not looked at
         height, width = image.shape[1:3]
         observed = Observation(
             view,
             Evidence(vertex_visible, torch.zeros(1, 2, height, width, dtype=torch.bool)),
-            (nowhere, nowhere), texture, (nowhere[0], nowhere[0]), at_vertices[None], averages,
+            (nowhere, nowhere), texture, (blank, blank), at_vertices[None], averages,
         )  # fmt: skip
         none = point.new_zeros(1)
         queries = Queries(torch.zeros(1, dtype=torch.long), point, none, vertex, visible)
