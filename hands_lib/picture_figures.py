@@ -39,8 +39,10 @@ def png_source(picture: Tensor) -> str:
 
 @dataclass(frozen=True)
 class DataBadge:
-    """Whether the pictures below are of real hands, where that depends on the data at hand. Elsewhere a tag of
-    the cell says it."""
+    """Whether the pictures below are of real hands, where that depends on the data at hand.
+
+    Elsewhere a tag of the cell says it.
+    """
 
     real: bool
 

@@ -136,7 +136,11 @@ def take_steps(
     state: dict[str, Any] | None,
     after_step: AfterStep | None,
 ) -> dict[str, Any]:
-    """The loop of `train` and `train_joints`; `loss_of` gives the loss of a batch at a step, and its terms."""
+    """The loop of `train` and `train_joints`.
+
+    loss_of     the loss of a batch at a step, and its terms
+    state       as in `train`, and so is after_step
+    """
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=settings.weight_decay)
     step = 0
     if state is not None:

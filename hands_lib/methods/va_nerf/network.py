@@ -125,9 +125,11 @@ _GEOMETRY_LATENT = 24
 
 
 def released(settings: FieldSettings) -> FieldSettings:
-    """The released code's side of seven switches of the field, at the sizes of `settings`. Not of every
-    difference: how w starts and is bounded, the bound of delta, sizes, losses, schedule, colour jitter and crop
-    stay as they are, and its bugs of cropping and rasterising are not reproduced."""
+    """The released code's side of seven switches of the field, at the sizes of `settings`.
+
+    Not of every difference: how w starts and is bounded, the bound of delta, sizes, losses, schedule, colour
+    jitter and crop stay as they are, and its bugs of cropping and rasterising are not reproduced.
+    """
     return replace(
         settings,
         fusion=replace(settings.fusion, hide_invisible=True, spatial=False),
