@@ -17,7 +17,7 @@ from PIL import Image
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from hands_lib.figures.palette import LEFT, RIGHT
+from hands_lib.figures.palette import COLOURS, LEFT, RIGHT
 from hands_lib.hand.skeleton import EDGES
 
 STILL = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}}  # a step of a slider, at once
@@ -205,9 +205,7 @@ def skeleton_stages(
         height=190 + 190 * down,
         margin={"l": 10, "r": 10, "t": 80, "b": 10},
         legend={"orientation": "h", "x": 0.02, "y": 1.02, "yanchor": "bottom"},
-        sliders=[
-            {"currentvalue": {"prefix": ""}, "steps": entries, "pad": {"t": 10}, "x": 0.03, "len": 0.94}
-        ],
+        sliders=[{"currentvalue": {"prefix": ""}, "steps": entries, "pad": {"t": 10}, "x": 0.1, "len": 0.8}],
     )
 
 
@@ -238,7 +236,7 @@ def query_figure(shown: Mapping[str, Tensor], title: str) -> go.Figure:
         return [
             go.Scatter(x=x, y=y, mode="markers+text", text=PLACES, textfont={"color": "white"}, marker=marker,
                        textposition=["top left", "bottom right", "top right"], showlegend=False),
-            go.Bar(x=TERMS, y=shown["weights"][n].tolist(), marker={"color": LEFT}, showlegend=False,
+            go.Bar(x=TERMS, y=shown["weights"][n].tolist(), marker={"color": COLOURS[6]}, showlegend=False,
                    xaxis="x2", yaxis="y2"),
             go.Bar(x=["fused", "true"], y=[1, 1], marker=colours, showlegend=False, xaxis="x3", yaxis="y3"),
         ]  # fmt: skip
