@@ -70,9 +70,10 @@ def open_plain(path: str | Path, largest: int | None = None) -> BufferedReader:
 def read_plain(path: str | Path, largest: int) -> bytes:
     """The bytes of a plain file of at most `largest`. Raises OSError as `open_plain`."""
     with open_plain(path, largest) as file:
-        raw = file.read(largest + 1)
-    if len(raw) > largest:  # it grew, or is one of those whose size the system does not know
-        raise OSError(errno.EFBIG, f"it has more than {largest:,} bytes", str(path))
+        size = os.fstat(file.fileno()).st_size
+        raw = file.read(size + 1)
+    if len(raw) > size:  # also of those that the system makes up while they are read
+        raise OSError(errno.EFBIG, f"it has more than the {size:,} bytes that it had at first", str(path))
     return raw
 
 

@@ -148,7 +148,7 @@ class ReInterHand(Sequence[ReInterHandFrame]):
         valid = torch.zeros(2, NUM_JOINTS, dtype=torch.bool)
         for hand, side in enumerate(HANDS):
             keypoints = self._keypoints(side, frame)
-            if keypoints.is_file():
+            if _there(keypoints):
                 joints[hand], valid[hand] = _read_keypoints(keypoints)
         width, height = _size(path)
         camera, fisheye = None, None
@@ -172,7 +172,7 @@ class ReInterHand(Sequence[ReInterHandFrame]):
         masks = {}
         ask = np.ones(len(self), dtype=bool)
         if mano:
-            fitted = [all(self._fit(side, n).is_file() for side in HANDS) for _, n, _ in self._photographs]
+            fitted = [all(_there(self._fit(side, n)) for side in HANDS) for _, n, _ in self._photographs]
             masks["without MANO fit"] = ~np.array(fitted, dtype=bool).reshape(-1)
             ask &= ~masks["without MANO fit"]
         masks |= photograph_masks([path for _, _, path in self._photographs], ask, black_below)
@@ -186,10 +186,10 @@ class ReInterHand(Sequence[ReInterHandFrame]):
 
     def _left_out(self) -> dict[str, np.ndarray]:
         frames = [frame for _, frame, _ in self._photographs]
-        known = {f: any(self._keypoints(side, f).is_file() for side in HANDS) for f in set(frames)}
+        known = {f: any(_there(self._keypoints(side, f)) for side in HANDS) for f in set(frames)}
         masks = {"without keypoints": np.array([not known[frame] for frame in frames], dtype=bool)}
         path = self._own / "truncation_ratio.json"
-        if self.cameras == "ego" and path.is_file():
+        if self.cameras == "ego" and _there(path):
             ratios = _objects(path)
             values = [ratios.get(f"{frame:06d}") for frame in frames]
             for value in values:
@@ -211,7 +211,7 @@ class ReInterHand(Sequence[ReInterHandFrame]):
         valid = torch.zeros(2, dtype=torch.bool)
         for hand, side in enumerate(HANDS):
             path = self._fit(side, frame)
-            if path.is_file():
+            if _there(path):
                 content = _objects(path)
                 for key, size in MANO_SIZES.items():
                     found = finite_numbers(f"{path}: {key}", value_of(str(path), content, key), (size,))
@@ -233,6 +233,16 @@ def captures_in(root: str | Path) -> dict[str, Path]:
         for folder in _visible(places[0].iterdir())
         if any((folder / name).is_dir() for name in ("Mugsy_cameras", "Ego_cameras"))
     }
+
+
+def _there(path: Path) -> bool:
+    """Whether something has this name: whether it is a file that can be read, reading says. Raises OSError
+    where the folder may not be looked at."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _visible(paths: Iterable[Path]) -> list[Path]:

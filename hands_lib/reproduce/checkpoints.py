@@ -20,10 +20,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from hands_lib.plain_files import read_plain
 from hands_lib.reproduce.jobs import Job
 from hands_lib.reproduce.project import ProjectError, find_root, replacing, set_aside
 from hands_lib.reproduce.versions import version_of
 
+LARGEST = 2**36  # bytes of one file
 _START = b"hands checkpoint "
 DAMAGE = (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError, KeyError)
 
@@ -58,7 +60,7 @@ def load_checkpoint(path: Path, map_location: str = "cpu") -> dict[str, Any] | N
     import torch
 
     try:
-        first, _, content = path.read_bytes().partition(b"\n")
+        first, _, content = read_plain(path, LARGEST).partition(b"\n")
         if first != _START + hashlib.sha256(content).hexdigest().encode():
             raise ValueError("its checksum does not agree" if content else "it breaks off")
         return torch.load(io.BytesIO(content), map_location=map_location, weights_only=True)

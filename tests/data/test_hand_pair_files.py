@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fuzz import HOSTILE, mutate_bytes, mutate_json
+from fuzz_targets import HOSTILE, mutate_bytes, mutate_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_sets import CAPTURE, LIBRARY, ROTATION, ROWS, keypoints, write_reinterhand
+from small_sets import CAPTURE, LIBRARY, ROTATION, ROWS, keypoints, write_json, write_reinterhand
 
 from hands_lib.data.errors import DataError, MissingData
 from hands_lib.data.manifest import check_command
