@@ -157,6 +157,7 @@ def run(count: int, seed: int = 0, first: int = 0) -> tuple[Counter, list[str]]:
                 outcomes[kind, outcome] += 1
                 faults += [fault] if fault else []
             number = found[-1][0] + 1
+            print(f"up to {number}: {len(faults)} faults", *faults[-1:], file=sys.stderr, flush=True)
     finally:
         shutil.rmtree(folder)
     return outcomes, faults
