@@ -94,7 +94,7 @@ def _equal_rows(html: str) -> list[str]:
     parser = _Rows()
     parser.feed(html)
     return [
-        " | ".join(row)
+        " | ".join(row).replace("\N{NO-BREAK SPACE}", " ")
         for body in parser.bodies
         for row, times in Counter(map(tuple, body)).items()
         if times > 1 and any(row)

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from unittest.mock import patch
 
 import numpy as np
@@ -45,7 +44,7 @@ from hands_lib.hand.mano import ManoError, read_mano, read_mano_pickle
 from hands_lib.hand.mano_stand_in import stand_in
 from hands_lib.plain_yaml import read_yaml
 from hands_lib.reproduce.checkpoints import load_checkpoint, save_checkpoint
-from hands_lib.reproduce.jobs import Weights
+from hands_lib.reproduce.jobs import JobLine, Weights
 from hands_lib.reproduce.project import ProjectError
 from hands_lib.reproduce.weights import read_weights
 
@@ -721,7 +720,7 @@ def _weights(folder: Path) -> Target:
         digest = "0" * 64
         with suppress(OSError):  # the hash is forged too
             digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else digest
-        read_weights(SimpleNamespace(weights=Weights(sha256=digest, bytes=1)), path)
+        read_weights(JobLine.model_construct(weights=Weights(sha256=digest, bytes=1)), path)
         return "harmless"
 
     return Target("weights", [path], read, forged_tensors)

@@ -39,7 +39,7 @@ def test_orders_agree_with_the_published_tables():
     assert JOINT_ORDERS["rhd"][:6] == ("wrist", "thumb_4", "thumb_3", "thumb_2", "thumb_1", "index_4")
     assert JOINT_ORDERS["reinterhand"][1] == "thumb_0"
     assert JOINT_ORDERS["reinterhand"][18] == "little_0"
-    assert [len(JOINT_ORDERS[name]) for name in ORDERS] == [21, 21, 21, 21, 21, 16, 21, 24]
+    assert [len(JOINT_ORDERS[name]) for name in ORDERS] == [21, 21, 21, 21, 21, 16, 24, 21]
     assert all(len(set(order)) == len(order) for order in JOINT_ORDERS.values())
     # smplx's mapping of its 16 joints and five appended tips to OpenPose's order.
     openpose_from_mano = [0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20]

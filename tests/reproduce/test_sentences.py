@@ -72,7 +72,7 @@ def test_of_one_data_set(root):
 
 
 def test_verdicts_in_words(root):
-    assert verdicts_of("system", "errors", root) == "1 not run"
+    assert verdicts_of("system", "errors", root) == "1 not measured"
     record(root, "one", (1.0, 2.0, 1.5))
     assert verdicts_of("system", root=root) == "1 reproduced"
     assert verdicts_of("system", "another table", root) == ""

@@ -17,6 +17,7 @@ from toy import commit, write_toy_book
 
 from hands_lib.reproduce import store
 from hands_lib.reproduce.collecting import collect
+from hands_lib.reproduce.html_tables import HtmlTable
 from hands_lib.reproduce.jobs import ASKED, Job, JobLine
 from hands_lib.reproduce.project import ProjectError
 from hands_lib.reproduce.store import RESULTS, find_job, order_of, read_lines, read_store, record_job
@@ -402,7 +403,9 @@ def test_names_are_texts(book: Path, name: str) -> None:
     assert {(line.job, line.dataset, line.protocol) for line in read_lines("toy", book)} == {(name,) * 3}
     page = compare("toy", "errors", book)
     assert "<b>" not in page._repr_html_()
-    assert len({len(row) for part in page.tables for row in getattr(part, "rows", [])}) <= 2
+    tables = [part for part in page.tables if isinstance(part, HtmlTable)]
+    assert tables
+    assert len({len(row) for table in tables for row in table.rows}) <= 2
 
 
 # --- trained networks ---------------------------------------------------------------------------------------
