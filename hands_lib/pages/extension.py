@@ -6,6 +6,7 @@ from typing import Any
 from hands_lib.pages.badges import add_badges
 from hands_lib.pages.citing import cite_chapter
 from hands_lib.pages.figure_outputs import HandsFigure, skip_figure, write_figure
+from hands_lib.pages.icons import keep_used_icons
 from hands_lib.pages.living_site import copy_living, living_in_page
 from hands_lib.pages.site_files import (
     OF_FIGURES,
@@ -44,4 +45,5 @@ def setup(app: Any) -> dict[str, Any]:
     app.connect("html-page-context", one_of_each_script, priority=900)
     app.connect("build-finished", copy_libraries)
     app.connect("build-finished", copy_living)
+    app.connect("build-finished", keep_used_icons, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
