@@ -151,7 +151,7 @@ def test_a_chapter_opens_as_its_page_looks(lab_on_this_book: tuple[str, Path], b
     page.goto(f"{address}/lab/tree/va_nerf/fusion.md?token=toy")
     expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=PATIENCE)
     first = page.locator(".jp-NotebookPanel .jp-MarkdownCell").first
-    cited = first.get_by_role("link", name="Huang et al. (2024)").first
+    cited = first.get_by_role("link", name=re.compile("Huang et al")).first
     expect(cited).to_be_visible(timeout=PATIENCE)
     assert "{" not in first.inner_text()
     chapter = ask(f"{address}/api/contents/va_nerf/fusion.md?type=notebook")["content"]["cells"]
