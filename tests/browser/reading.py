@@ -33,7 +33,8 @@ MEASURE = """() => {
     result: first(pictures + ', .cell_output table, .hands-table, [class*="verdict"]'),
     code: code.reduce((sum, e) => sum + e.getBoundingClientRect().height, 0) / height,
     screens: height,
-    has3d: document.querySelector('.hands-living') !== null || Array.from(document.querySelectorAll('.hands-figure')).some((e) =>
+    has3d: !!document.querySelector('.hands-living') ||
+      Array.from(document.querySelectorAll('.hands-figure')).some((e) =>
       e.dataset.kind === 'k3d' || e.querySelector('.hands-solid') ||
       /"type":"(mesh3d|scatter3d|surface|cone|isosurface|volume)"/.test(e.textContent)),
   };
