@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -168,24 +168,20 @@ def _timed(
             done.append(_as_dict(found.to("cpu")))
             if len(blocks) > 1:
                 save_checkpoint(unfinished, {"key": key, "done": done})
-    return _joined([_from_dict(block) for block in done]), time.perf_counter() - started
+    return _joined(done), time.perf_counter() - started
 
 
 def _as_dict(found: Untangled) -> dict[str, Any]:
     return vars(found) | {"pose": vars(found.pose)}
 
 
-def _from_dict(values: Mapping[str, Any]) -> Untangled:
-    return Untangled(**(values | {"pose": HandPose(**values["pose"])}))
+def _joined(blocks: list[dict[str, Any]]) -> Untangled:
+    """One result of those of all blocks."""
 
+    def cat(parts: list[dict[str, Any]]) -> dict[str, Tensor]:
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0] if name != "pose"}
 
-def _joined(blocks: list[Untangled]) -> Untangled:
-    def cat(parts: list[Any]) -> Any:
-        if isinstance(parts[0], Tensor):
-            return torch.cat(parts)
-        return type(parts[0])(*(cat([getattr(p, field.name) for p in parts]) for field in fields(parts[0])))
-
-    return cat(blocks)
+    return Untangled(**cat(blocks), pose=HandPose(**cat([block["pose"] for block in blocks])))
 
 
 def _report(
