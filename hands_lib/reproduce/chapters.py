@@ -182,6 +182,10 @@ def find_chapter(name: str, root: Path) -> Chapter:
         raise ProjectError(f"{asked!r} names several chapters: say {' or '.join(c.name for c in found)}")
     if system := [c.stem for c in chapters if c.slug == asked]:
         raise ProjectError(f"{asked!r} is a system, no chapter: name one of {', '.join(system)}")
+    book = root / "book"
+    if unlisted := sorted(p for p in (book / f"{asked}.md", *book.glob(f"*/{asked}.md")) if p.is_file()):
+        place = unlisted[0].relative_to(root)
+        raise ProjectError(f"{place} is no chapter yet: add the line `- file: {place}` to _toc.yml")
     raise nearest(asked, {c.name if "/" in asked else c.stem for c in chapters}, "chapter")
 
 
