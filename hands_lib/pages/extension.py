@@ -6,6 +6,7 @@ from typing import Any
 from hands_lib.pages.badges import add_badges
 from hands_lib.pages.citing import cite_chapter
 from hands_lib.pages.figure_outputs import HandsFigure, skip_figure, write_figure
+from hands_lib.pages.first_screen import show_result_first
 from hands_lib.pages.icons import keep_used_icons
 from hands_lib.pages.living_site import copy_living, living_in_page
 from hands_lib.pages.site_files import (
@@ -36,6 +37,7 @@ def setup(app: Any) -> dict[str, Any]:
     app.add_node(HandsFigure, html=(write_figure, None), **others)
     app.connect("builder-inited", find_libraries)
     app.connect("doctree-read", add_badges)
+    app.connect("doctree-read", show_result_first)
     app.connect("env-updated", picture_figures)
     app.connect("html-page-context", scripts_of_figures, priority=300)
     app.connect("html-page-context", offer_notebook, priority=400)  # before the theme builds its menu
