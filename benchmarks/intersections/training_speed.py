@@ -27,6 +27,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from hands_lib.hand.kinematics import Skeleton, forward_kinematics
+from hands_lib.hand.pairs import pair_joints
 from hands_lib.methods.intersections.estimators import UpliftNetwork, centred, parameter_count
 from hands_lib.methods.intersections.loss import (
     NEGLIGIBLE,
@@ -40,7 +41,7 @@ from hands_lib.methods.intersections.points import NUM_POINTS
 from hands_lib.reproduce import Job, load_weights, record_job, trained
 from hands_lib.worlds.estimates import perturb
 from hands_lib.worlds.identities import sample_identities
-from hands_lib.worlds.interactions import pair_joints, sample_pairs
+from hands_lib.worlds.pair_sampling import sample_pairs
 
 BATCH, ERROR = 256, 0.012
 POINT_SETS = ("sparse", "dense", "mesh")

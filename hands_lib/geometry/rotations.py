@@ -44,6 +44,13 @@ def axis_angle_to_matrix(axis_angle: Float[Tensor, "*batch 3"]) -> Float[Tensor,
     return identity + sin_ratio * cross + cos_ratio * (cross @ cross)
 
 
+def degrees_between(rotations: Float[Tensor, "*batch turn 3 3"]) -> Float[Tensor, "*batch turn turn"]:
+    """Angle of the rotation from every one to every other, degrees in float64: the trace is 1 + 2 cos."""
+    rotations = rotations.double()
+    traces = torch.einsum("...aij,...bij->...ab", rotations, rotations)
+    return torch.rad2deg(((traces - 1) / 2).clamp(-1, 1).acos())
+
+
 def random_rotations(
     num: int, generator: torch.Generator | None = None, dtype: torch.dtype | None = None
 ) -> Float[Tensor, "num 3 3"]:

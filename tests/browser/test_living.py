@@ -33,7 +33,7 @@ from hands_lib.pages.living.graphs import AskPoint, IntersectionStep, ObservePic
 from hands_lib.reproduce import load_weights, trained
 from hands_lib.structures import HandPose, Mesh
 from hands_lib.worlds.identities import sample_identities
-from hands_lib.worlds.interactions import sample_pairs
+from hands_lib.worlds.pair_sampling import sample_pairs
 
 STATIC = Path(living.__file__).with_name("static")
 FIGURES = {
