@@ -71,12 +71,11 @@ def test_shared_volume_of_boxes_is_that_of_a_box() -> None:
 
 @pytest.mark.parametrize("distance", [0.4, 1.0, 1.6])
 def test_shared_volume_of_balls_is_a_lens(distance) -> None:
-    first, second = (
-        at(ball(dtype=torch.float64), (0.0, 0, 0)),
-        at(ball(dtype=torch.float64), (distance, 0, 0)),
-    )
+    sphere = ball(dtype=torch.float64)
+    found = shared_volume(at(sphere, (0.0, 0, 0)), at(sphere, (distance, 0, 0))).item()
     lens = math.pi * (2 - distance) ** 2 * (distance**2 + 4 * distance) / (12 * distance)
-    assert shared_volume(first, second).item() == pytest.approx(lens, rel=0.03)
+    # Balls of 1,280 flat faces lie a little within round ones, which a thin lens feels most.
+    assert 0.95 * lens < found < 1.01 * lens
 
 
 @pytest.mark.parametrize("turn", [None, TURN])
