@@ -166,7 +166,7 @@ def occupancy_network(name: str, device: str) -> tuple[OccupancyNetwork, str]:
     else:
         weights = load_file(name)
         config = {"network": json.loads(Path(name).with_suffix(".json").read_text())}
-    network = recorded_occupancy(config, weights)
+    network = recorded_network(config, weights)
     words = f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f} million parameters, trained"
     return network.to(device), words
 

@@ -25,7 +25,7 @@ from hands_lib.hand.surface import HandShape, hand_surface, surface_topology
 from hands_lib.methods.intersections.evaluation import overlap_cm3
 from hands_lib.methods.intersections.loss import frozen, intersection_loss
 from hands_lib.methods.intersections.occupancy import OccupancyNetwork, OccupancySettings
-from hands_lib.methods.intersections.recorded_occupancy import recorded_occupancy
+from hands_lib.methods.intersections.recorded_network import recorded_network as recorded_occupancy
 from hands_lib.methods.refinement.recorded_network import recorded_network
 from hands_lib.methods.va_nerf.network import VANeRF, settings_from
 from hands_lib.pages.living.export import exported, in_half_precision

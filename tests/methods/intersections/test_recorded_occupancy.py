@@ -8,7 +8,7 @@ import torch
 
 from hands_lib.hand.kinematics import forward_kinematics, random_pose
 from hands_lib.methods.intersections.occupancy import OccupancyNetwork, OccupancySettings
-from hands_lib.methods.intersections.recorded_occupancy import recorded_occupancy
+from hands_lib.methods.intersections.recorded_network import recorded_network
 
 SETTINGS = OccupancySettings(6, 5, 7, joint_identity=True, palm_frame=True)
 
@@ -29,7 +29,7 @@ def config_of(settings: OccupancySettings = SETTINGS) -> dict:
 
 def test_the_same_network_comes_back_frozen() -> None:
     network = stirred()
-    found = recorded_occupancy(config_of(), network.state_dict())
+    found = recorded_network(config_of(), network.state_dict())
     joints = forward_kinematics(random_pose(3, torch.Generator().manual_seed(1))).joints
     points = joints[:, ::5] + 0.01
     assert torch.equal(found.probability(points, joints), network.probability(points, joints))
@@ -39,7 +39,7 @@ def test_the_same_network_comes_back_frozen() -> None:
 
 def test_half_precision_becomes_single() -> None:
     halved = {name: value.half() for name, value in stirred().state_dict().items()}
-    found = recorded_occupancy(config_of(), halved)
+    found = recorded_network(config_of(), halved)
     for name, value in found.state_dict().items():
         assert torch.equal(value, halved[name].float()), name
 
@@ -57,4 +57,4 @@ def test_half_precision_becomes_single() -> None:
 )
 def test_another_record_is_refused(config: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        recorded_occupancy(config, stirred().state_dict())
+        recorded_network(config, stirred().state_dict())

@@ -11,7 +11,7 @@ from torch import Tensor
 from hands_lib.methods.intersections.occupancy import OccupancyNetwork, OccupancySettings
 
 
-def recorded_occupancy(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> OccupancyNetwork:
+def recorded_network(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> OccupancyNetwork:
     """The network whose run had this `config` (its `network` the settings) and left these `weights`, perhaps
     in half precision: in evaluation mode and without gradients for its parameters. It computes in float32.
 
