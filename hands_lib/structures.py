@@ -5,34 +5,75 @@ Frames  `a_from_b` maps coordinates in b to coordinates in a
         cameras are OpenCV's: x right, y down, z forward
 
 Leading dimensions (`*batch`) are free and shared by all fields of one object. Every class has
-`.to(device_or_dtype)` and indexing over the batch.
+`.to(device_or_dtype)`, indexing over the batch, `map` and `cat`.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Literal, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 _Fields = TypeVar("_Fields", bound="TensorFields")
 
 
 class TensorFields:
-    """Moves and indexes all tensor fields of a dataclass together."""
+    """Moves, indexes and joins all tensor fields of a dataclass together, those of nested ones too. What is
+    no tensor (None, a number, a name) stays as it is."""
+
+    SHARED: ClassVar[frozenset[str]] = frozenset()
+    """Tensor fields without the batch's dimensions, which all of it has in common: only `to` touches them."""
+
+    def map(self: _Fields, function: Callable[..., Tensor], *others: _Fields) -> _Fields:
+        """`function` of every tensor, and of the tensors in the same place of `others`."""
+        return self._mapped(function, False, *others)
+
+    def _mapped(self: _Fields, function: Callable[..., Tensor], with_shared: bool, *others) -> _Fields:
+        changed = {}
+        left = frozenset() if with_shared else self.SHARED
+        for name in (field.name for field in fields(self) if field.name not in left):
+            value = getattr(self, name)
+            theirs = [getattr(other, name) for other in others]
+            if isinstance(value, TensorFields):
+                changed[name] = value._mapped(function, with_shared, *theirs)
+            elif isinstance(value, Tensor):
+                changed[name] = function(value, *theirs)
+        return replace(self, **changed)
 
     def to(self: _Fields, *args, **kwargs) -> _Fields:
         """`Tensor.to` on every floating field; integer and boolean fields follow in device only."""
-        moved = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, TensorFields):
-                moved[field.name] = value.to(*args, **kwargs)
-            if not isinstance(value, Tensor):
-                continue
+
+        def moved(value: Tensor) -> Tensor:
             target = value.to(*args, **kwargs)
-            moved[field.name] = target if value.is_floating_point() else value.to(target.device)
-        return replace(self, **moved)
+            return target if value.is_floating_point() else value.to(target.device)
+
+        return self._mapped(moved, True)
+
+    def __getitem__(self: _Fields, index) -> _Fields:
+        """Over the first dimensions of the batch, as a tensor is indexed."""
+        return self.map(lambda value: value[index])
+
+    @staticmethod
+    def cat(parts: Sequence[_Fields]) -> _Fields:
+        """One batch of several, along its first dimension; what has no batch is that of the first part.
+
+        Raises ValueError where there is no part.
+        """
+        if not parts:
+            raise ValueError("nothing to join: give at least one part")
+        return parts[0].map(lambda *values: torch.cat(values), *parts[1:])
+
+
+def chosen(where: Bool[Tensor, " batch"], first: _Fields, second: _Fields) -> _Fields:
+    """`first` where it is true and `second` elsewhere, along the first dimension of the batch."""
+    return first.map(lambda a, b: torch.where(where.view(-1, *[1] * (a.ndim - 1)), a, b), second)
+
+
+def put(whole: _Fields, rows: Int[Tensor, " row"], part: _Fields) -> _Fields:
+    """`whole` with `part` in these rows of the batch's first dimension."""
+    return whole.map(lambda values, own: values.index_copy(0, rows, own), part)
 
 
 @dataclass(frozen=True)
@@ -60,13 +101,12 @@ class HandPose(TensorFields):
     def batch_shape(self) -> torch.Size:
         return self.root_translation.shape[:-1]
 
-    def __getitem__(self, index) -> "HandPose":
-        return HandPose(*(getattr(self, field.name)[index] for field in fields(self)))
-
 
 @dataclass(frozen=True)
 class Mesh(TensorFields):
     """Triangle meshes of one topology. Faces turn counter-clockwise seen from outside."""
+
+    SHARED: ClassVar[frozenset[str]] = frozenset({"faces"})
 
     vertices: Float[Tensor, "*batch vertex 3"]
     """Metres."""
@@ -127,3 +167,42 @@ class TwoHandSample(TensorFields):
     """Whether the position of the joint in space is known."""
     camera: Camera | None = None
     """The camera that saw the hands; None for a moment without a particular camera."""
+
+
+@dataclass(frozen=True)
+class LabelledHands(TensorFields):
+    """Square pictures of two hands, one camera each, with what is known of them."""
+
+    image: UInt8[Tensor, "picture 3 size size"]
+    camera: Camera
+    joints: Float[Tensor, "picture 2 21 3"]
+    """World, metres; right hand first."""
+    vertices: Float[Tensor, "picture 2 vertex 3"]
+    """The same of the surfaces; their number may be 0."""
+    hand: UInt8[Tensor, "picture rows columns"]
+    """0 neither hand, 1 right, 2 left; at every n-th pixel's centre."""
+    correspondence: Float[Tensor, "picture 3 rows columns"]
+    """Place of the seen point in the box of the rest hand, 0 to 1; 0 where no hand is seen."""
+
+
+@dataclass(frozen=True)
+class PairViews(TensorFields):
+    """Moments of pairs of hands, each photographed by several cameras, whatever the source."""
+
+    SHARED: ClassVar[frozenset[str]] = frozenset({"faces", "asked"})
+
+    image: UInt8[Tensor, "frame view height width 3"]
+    """Black where no hand is."""
+    foreground: Bool[Tensor, "frame view height width"]
+    """Pixels that see a hand."""
+    intrinsics: Float[Tensor, "frame view 3 3"]
+    camera_from_world: Float[Tensor, "frame view 4 4"]
+    vertices: Float[Tensor, "frame 2 vertex 3"]
+    """World, metres; right hand first."""
+    joints: Float[Tensor, "frame 2 21 3"]
+    faces: Int[Tensor, "2 face 3"]
+    view_count: Int[Tensor, " frame"]
+    """Views that a frame has; what stands behind them is empty."""
+    asked: Int[Tensor, "pair 3"]
+    """Frame, view and target view of the pairs that the data set's protocol tests; none for worlds, which
+    leave the choice to whoever asks."""

@@ -15,6 +15,7 @@ import time
 import torch
 
 from hands_lib.geometry.inside import count_inside_both
+from hands_lib.hand.pairs import pair_joints
 from hands_lib.methods.intersections.evaluation import (
     FINE_GRID,
     count_intersections,
@@ -25,7 +26,7 @@ from hands_lib.methods.intersections.evaluation import (
 from hands_lib.methods.intersections.occupancy import PAPER, OccupancyNetwork, OccupancySettings
 from hands_lib.worlds.estimates import perturb
 from hands_lib.worlds.identities import sample_identities
-from hands_lib.worlds.interactions import pair_joints, sample_pairs
+from hands_lib.worlds.pair_sampling import sample_pairs
 
 _WORLD = 126  # accepted pairs, each perturbed many times
 

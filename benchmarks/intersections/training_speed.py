@@ -27,6 +27,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from hands_lib.hand.kinematics import Skeleton, forward_kinematics
+from hands_lib.hand.pairs import pair_joints
 from hands_lib.methods.intersections.estimators import UpliftNetwork, centred, parameter_count
 from hands_lib.methods.intersections.loss import (
     NEGLIGIBLE,
@@ -35,12 +36,12 @@ from hands_lib.methods.intersections.loss import (
     probabilities,
     query_points,
 )
-from hands_lib.methods.intersections.occupancy import PAPER, OccupancyNetwork, OccupancySettings
+from hands_lib.methods.intersections.occupancy import PAPER, OccupancyNetwork
 from hands_lib.methods.intersections.points import NUM_POINTS
 from hands_lib.reproduce import Job, load_weights, record_job, trained
 from hands_lib.worlds.estimates import perturb
 from hands_lib.worlds.identities import sample_identities
-from hands_lib.worlds.interactions import pair_joints, sample_pairs
+from hands_lib.worlds.pair_sampling import sample_pairs
 
 BATCH, ERROR = 256, 0.012
 POINT_SETS = ("sparse", "dense", "mesh")
@@ -151,12 +152,6 @@ def contenders(every_point: bool, bfloat16: bool) -> dict[str, Contender]:
     return found
 
 
-def network_of(weights: dict[str, Tensor], settings: dict) -> OccupancyNetwork:
-    network = OccupancyNetwork(OccupancySettings(**settings))
-    network.load_state_dict(weights)
-    return network
-
-
 def occupancy_network(name: str, device: str) -> tuple[OccupancyNetwork, str]:
     """The recorded network, that in a file, or the paper's size untrained; and what it is in words."""
     if name == "paper":
@@ -167,12 +162,13 @@ def occupancy_network(name: str, device: str) -> tuple[OccupancyNetwork, str]:
         )
     if name == "recorded":
         found = trained("intersections", "occupancy", "validation, palm frame")
-        weights, settings = load_weights(found), found.config["network"]
+        weights, config = load_weights(found), found.config
     else:
-        weights, settings = load_file(name), json.loads(Path(name).with_suffix(".json").read_text())
-    network = network_of(weights, settings)
+        weights = load_file(name)
+        config = {"network": json.loads(Path(name).with_suffix(".json").read_text())}
+    network = recorded_network(config, weights)
     words = f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f} million parameters, trained"
-    return frozen(network.to(device)), words
+    return network.to(device), words
 
 
 def seconds_of(call, device: str) -> float:

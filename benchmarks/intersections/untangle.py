@@ -9,10 +9,11 @@ import time
 
 import torch
 
+from hands_lib.hand.pairs import pair_joints
 from hands_lib.methods.intersections.untangle import untangle
 from hands_lib.worlds.estimates import perturb
 from hands_lib.worlds.identities import sample_identities
-from hands_lib.worlds.interactions import pair_joints, sample_pairs
+from hands_lib.worlds.pair_sampling import sample_pairs
 
 
 def main() -> None:

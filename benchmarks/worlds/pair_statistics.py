@@ -9,17 +9,12 @@ import collections
 import torch
 
 from hands_lib.geometry.raster import vertex_visibility
+from hands_lib.hand.pairs import clearance, intersecting, pair_faces, pair_surfaces
 from hands_lib.structures import Mesh
 from hands_lib.worlds.cameras import camera_ring
 from hands_lib.worlds.identities import sample_identities
-from hands_lib.worlds.interactions import (
-    CONTACT,
-    clearance,
-    intersecting,
-    pair_faces,
-    pair_surfaces,
-    sample_pairs,
-)
+from hands_lib.worlds.interactions import CONTACT
+from hands_lib.worlds.pair_sampling import sample_pairs
 
 _BATCH = 500
 _OCCLUSION_EVERY = 25  # pairs whose occlusion is measured, from 8 cameras

@@ -8,7 +8,8 @@ import torch
 
 from hands_lib.structures import Camera
 from hands_lib.worlds.identities import sample_identities
-from hands_lib.worlds.interactions import INTERACTIONS, TOUCHING, sample_pairs
+from hands_lib.worlds.interactions import INTERACTIONS, TOUCHING
+from hands_lib.worlds.pair_sampling import sample_pairs
 from hands_lib.worlds.two_hands import WorldSettings, make_frame
 from hands_lib.worlds.views import Moment, Views, pixel_labels
 

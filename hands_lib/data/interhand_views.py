@@ -37,13 +37,11 @@ from hands_lib.cache import made_once
 from hands_lib.data.errors import DataError, MissingData
 from hands_lib.data.interhand26m import SPLITS, InterHand26M, InterHandFrame, TimeStep
 from hands_lib.data.manifest import require_data
-from hands_lib.data.pair_views import PairViews
 from hands_lib.data.skipped import Skipped
 from hands_lib.geometry.raster import rasterize
 from hands_lib.hand.inverse_kinematics import inverse_kinematics
-from hands_lib.hand.kinematics import mirror
-from hands_lib.structures import Camera, Mesh
-from hands_lib.worlds.interactions import pair_faces, pair_surfaces
+from hands_lib.hand.pairs import left_mirrored, pair_faces, pair_surfaces
+from hands_lib.structures import Camera, Mesh, PairViews
 from hands_lib.worlds.two_hands import code_fingerprint
 
 DROPPED_CAMERAS = ("400006", "400008", "400015", "400035", "400049")
@@ -298,7 +296,7 @@ def fitted_surfaces(joints: Float[Tensor, "2 21 3"]) -> Float[Tensor, "2 vertex 
     """
     joints = joints.double()
     # In double precision and as two right hands; the surfaces are mirrored back by `pair_surfaces`.
-    pose = inverse_kinematics(torch.stack([joints[0], mirror(joints[1])])).pose
+    pose = inverse_kinematics(left_mirrored(joints)).pose
     return pair_surfaces(pose).float()
 
 

@@ -9,7 +9,7 @@ from hands_lib.data.errors import DataError
 from hands_lib.data.even_light import EvenLightSettings, even_light_pairs
 from hands_lib.data.interhand26m import SPLITS
 from hands_lib.data.interhand_views import InterHandViewSettings, interhand_views
-from hands_lib.data.pair_views import PairViews
+from hands_lib.structures import PairViews
 
 VIEW_SETS = {
     "world": {"dataset": "two hands in even light", "dataset_version": "1"},

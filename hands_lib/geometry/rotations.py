@@ -29,6 +29,13 @@ def rotation_about_z(angle: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch 3 
     return torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], dim=-1).unflatten(-1, (3, 3))
 
 
+def degrees_between(rotations: Float[Tensor, "*batch turn 3 3"]) -> Float[Tensor, "*batch turn turn"]:
+    """Angle of the rotation from every one to every other, degrees in float64: the trace is 1 + 2 cos."""
+    rotations = rotations.double()
+    traces = torch.einsum("...aij,...bij->...ab", rotations, rotations)
+    return torch.rad2deg(((traces - 1) / 2).clamp(-1, 1).acos())
+
+
 def axis_angle_to_matrix(axis_angle: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
     """Rodrigues' formula; smooth (and differentiable) through the zero rotation."""
     angle_squared = axis_angle.square().sum(dim=-1)[..., None, None]

@@ -123,7 +123,7 @@ def inverse_kinematics(
     )
     residuals = (forward_kinematics(pose).joints - joints).norm(dim=-1)
     residuals = torch.where(valid, residuals, torch.nan)
-    pose = HandPose(*(field.unflatten(0, batch) if batch else field[0] for field in vars(pose).values()))
+    pose = pose.map(lambda field: field.unflatten(0, batch) if batch else field[0])
     return Fit(pose, residuals.unflatten(0, batch) if batch else residuals[0])
 
 

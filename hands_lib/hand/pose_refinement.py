@@ -19,7 +19,7 @@ from torch import Tensor
 
 from hands_lib.geometry.rotations import axis_angle_to_matrix
 from hands_lib.hand.kinematics import forward_kinematics
-from hands_lib.structures import HandPose, TensorFields
+from hands_lib.structures import HandPose, TensorFields, chosen
 
 _HINGE_WEIGHT = 7e-4  # of squared bends that a hinge has not, against squared distances in units of the hand
 _NEARLY_MET, _MET = 1e-4, 1e-9  # squared distance of all joints: worth trying to meet exactly; met
@@ -35,9 +35,6 @@ class FitState(TensorFields):
     rotation: Float[Tensor, "hand 3 3"]
     translation: Float[Tensor, "hand 3"]
     digits: Float[Tensor, "hand 5 14"]
-
-    def __getitem__(self, index) -> "FitState":
-        return FitState(self.rotation[index], self.translation[index], self.digits[index])
 
 
 def pose_of(state: FitState) -> HandPose:
@@ -105,15 +102,7 @@ def refine_pose(
     refined = _polish(refined, target, weights, lower, upper, num_polishing)
     # The prior may have cost a little more distance than the steps gained.
     better = _squared_distance(refined, target, weights) < _squared_distance(state, target, weights)
-    return _chosen(better, refined, state)
-
-
-def _chosen(where: Tensor, first: FitState, second: FitState) -> FitState:
-    return FitState(
-        torch.where(where[:, None, None], first.rotation, second.rotation),
-        torch.where(where[:, None], first.translation, second.translation),
-        torch.where(where[:, None, None], first.digits, second.digits),
-    )
+    return chosen(better, refined, state)
 
 
 def _squared_distance(state: FitState, target: Tensor, weights: Tensor) -> Tensor:
@@ -143,7 +132,7 @@ def _refine(
         return _squared_distance(state, target, weights) + (prior * state.digits.square()).sum(dim=(1, 2))
 
     rows = (_squared_distance(state, target, weights) > exact).nonzero()[:, 0]
-    result = FitState(*(field.clone() for field in vars(state).values()))
+    result = state.map(torch.Tensor.clone)
     now, goal, weight, low, high = state[rows], target[rows], weights[rows], lower[rows], upper[rows]
     cost = cost_of(now, goal, weight)
     damping = torch.full_like(cost, 1e-3)
@@ -153,7 +142,7 @@ def _refine(
         trial = _step(now, goal, weight, low, high, damping, prior)
         trial_cost = cost_of(trial, goal, weight)
         better = trial_cost < cost  # false for a step that is not a number
-        now = _chosen(better, trial, now)
+        now = chosen(better, trial, now)
         # A short, heavily damped step gains little without being near the end.
         slow = (cost - trial_cost < enough * cost) & (damping < _LIGHT_DAMPING)
         going = ~(trial_cost <= exact) & torch.where(better, ~slow, damping < 1e3)
@@ -180,7 +169,7 @@ def _polish(
     )
     met = _squared_distance(polished, target[rows], weights[rows]) < _MET
     rows = rows[met]
-    result = FitState(*(field.clone() for field in vars(state).values()))
+    result = state.map(torch.Tensor.clone)
     result.rotation[rows], result.translation[rows], result.digits[rows] = vars(polished[met]).values()
     return result
 

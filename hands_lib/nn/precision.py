@@ -26,3 +26,9 @@ def used_precision(asked: str, device: str) -> str:
         return asked
     _log.warning("this %s is slow in bfloat16: float32 is used, and the numbers are others", device)
     return "float32"
+
+
+def in_precision(asked: str, device: str) -> torch.autocast:
+    """A block whose matrix products are made in the precision that training asks for: `used_precision`."""
+    half = used_precision(asked, device) == "bfloat16"
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=half)

@@ -167,7 +167,7 @@ def _add_untangle(commands: Any) -> None:
 def _untangle(args: argparse.Namespace) -> int:
     """0 if nothing intersects any more, 3 if some pairs could not be solved (the output is written)."""
     from hands_lib.methods.intersections.untangle import UntangleSettings
-    from hands_lib.reproduce.untangle import report_text, untangle_file
+    from hands_lib.tools.untangle import report_text, untangle_file
 
     report = untangle_file(
         args.input,

@@ -19,7 +19,7 @@ from hands_lib.reproduce.project import nearest
 from hands_lib.reproduce.published import read_published
 from hands_lib.reproduce.recorded import Recorded, recorded
 from hands_lib.reproduce.verdicts import count_standings, judge, standing_of
-from hands_lib.reproduce.wording import number, spread
+from hands_lib.reproduce.wording import change, number, spread
 
 NOT_RUN = "(not run yet)"
 NO_RESULT = " (a smoke run, not a result)"
@@ -79,12 +79,11 @@ def change_of(
     if not both:
         return NOT_RUN
     before = float(np.mean([theirs[seed] for seed in both]))
-    change = float(np.mean([ours[seed] - theirs[seed] for seed in both]))
-    if not change:
+    difference = float(np.mean([ours[seed] - theirs[seed] for seed in both]))
+    if not difference:
         return f"the same{_caveat(found)}"
-    size = f"{number(abs(100 * change / before))} %" if share else number(abs(change))
-    unit = "" if share else _unit(found, row, column)
-    return f"{size}{unit} {'higher' if change > 0 else 'lower'}{_caveat(found)}"
+    size, way = change(100 * difference / abs(before) if share else difference, digits=3)
+    return f"{size}{' %' if share else _unit(found, row, column)} {way}{_caveat(found)}"
 
 
 def range_of(values: Iterable[float], unit: str = "") -> str:

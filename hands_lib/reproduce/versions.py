@@ -32,9 +32,9 @@ from hands_lib.reproduce.project import ProjectError, find_root, nearest, write_
 
 PACKAGE = Path(__file__).resolve().parents[1]  # the hands_lib that is imported
 TAG = "method"
-# `reproduce` stores numbers, `figures` and `pages` draw them: an edit there must not put hours of training in
-# doubt
-OUTSIDE = ("hands_lib.reproduce", "hands_lib.figures", "hands_lib.pages")
+# `reproduce` stores numbers, `figures` and `pages` draw them, `tools` serve other people's files: an edit
+# there must not put hours of training in doubt
+OUTSIDE = ("hands_lib.reproduce", "hands_lib.figures", "hands_lib.pages", "hands_lib.tools")
 HEADER = """\
 # Versions of the chapters, see hands_lib/reproduce/versions.py. `hands same CHAPTER` writes a line.
 # To raise a version, leave `{version: 2}` alone in its line, then call `hands same CHAPTER`.

@@ -58,11 +58,11 @@ def _from_to(low: str, high: str, low_way: str, high_way: str) -> str:
     return f"{low} {low_way}".rstrip() + f" to {high} {high_way}".rstrip()
 
 
-def change(difference: float, unit: str = "") -> tuple[str, str]:
+def change(difference: float, unit: str = "", digits: int = 2) -> tuple[str, str]:
     """How far one row lies from another, and on which side: `("0.077 dB", "lower")`."""
     if difference == 0:
         return "no difference", ""
-    return _with_unit(number(abs(difference), 2), unit), "higher" if difference > 0 else "lower"
+    return _with_unit(number(abs(difference), digits), unit), "higher" if difference > 0 else "lower"
 
 
 def ratio(value: float) -> tuple[str, str]:

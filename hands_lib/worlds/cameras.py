@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from hands_lib.geometry.rotations import degrees_between
 from hands_lib.structures import Camera
 
 _ELEVATIONS = (5.0, 22.0, -8.0, 40.0, 25.0, 8.0)  # degrees, taken in turn
@@ -69,9 +70,7 @@ def cropped(camera: Camera, points: Float[Tensor, "point 3"], size: int, margin:
 
 def relative_rotation_degrees(camera: Camera) -> Float[Tensor, "camera camera"]:
     """Angle of the rotation between every two cameras."""
-    rotation = camera.camera_from_world[:, :3, :3].double()
-    traces = torch.einsum("aij,bij->ab", rotation, rotation)
-    return torch.rad2deg(((traces - 1) / 2).clamp(-1, 1).acos())
+    return degrees_between(camera.camera_from_world[:, :3, :3])
 
 
 def view_pairs(

@@ -47,18 +47,11 @@ class Identities(TensorFields):
     """Where the cuff lies, metres from the wrist towards the elbow; negative: bare arms."""
     texture_seed: Int[Tensor, "*person"]
 
-    def __getitem__(self, index) -> "Identities":
-        shape = HandShape(*(values[index] for values in vars(self.shape).values()))
-        others = {name: values[index] for name, values in vars(self).items() if name != "shape"}
-        return Identities(shape=shape, **others)
-
 
 def sample_identities(num: int, seed: int = 0) -> Identities:
     """`num` people, float32. Person n of a seed is the same however many are drawn."""
     people = [_one(seed, person) for person in range(num)]
-    shapes = HandShape(*(torch.stack([getattr(p.shape, n) for p in people]) for n in vars(people[0].shape)))
-    others = {n: torch.stack([getattr(p, n) for p in people]) for n in vars(people[0]) if n != "shape"}
-    return Identities(shape=shapes, **others)
+    return people[0].map(lambda *values: torch.stack(values), *people[1:])
 
 
 def _one(seed: int, person: int) -> Identities:

@@ -16,15 +16,15 @@ from tqdm.auto import tqdm
 
 from hands_lib.cache import made_once
 from hands_lib.geometry.raster import vertex_visibility
-from hands_lib.structures import Camera, Mesh, TensorFields
-from hands_lib.worlds.cameras import cropped
+from hands_lib.hand.pairs import pair_faces, pair_joints, pair_surfaces
+from hands_lib.hand.surface.topology import Detail
+from hands_lib.structures import Camera, LabelledHands, Mesh, TensorFields
 from hands_lib.worlds.identities import Identities, sample_identities
-from hands_lib.worlds.interactions import TwoHandPairs, pair_faces, pair_joints, pair_surfaces
-from hands_lib.worlds.pair_pictures import PictureSettings, _own_view
+from hands_lib.worlds.pair_pictures import PictureSettings, own_picture
+from hands_lib.worlds.pair_sampling import TwoHandPairs
 from hands_lib.worlds.pair_sets import PairSetSettings, pair_set, pair_set_key
-from hands_lib.worlds.renderer import random_lighting
 from hands_lib.worlds.texture import rest_vertices
-from hands_lib.worlds.views import Moment, photograph, pixel_labels
+from hands_lib.worlds.views import Moment, Views, pixel_labels
 
 
 @dataclass(frozen=True)
@@ -79,31 +79,80 @@ def labelled_pictures(
 def _labelled(
     pairs: TwoHandPairs, people: Identities, number: int, settings: PictureSettings, label_size: int
 ) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(number)
-    pose, person = pairs.pose[number], people[pairs.identity[number]]
-    vertices = pair_surfaces(pose, person.shape)
-    moment = Moment(pose, vertices, pair_joints(pose), torch.zeros(vertices.shape[:2]))
-    camera = _own_view(moment.joints, settings, generator)
-    camera = cropped(camera, vertices.flatten(0, 1), settings.size, settings.margin)
-    views = photograph(moment, person, camera, random_lighting(generator), settings.background, seed=number)
+    moment, views = own_picture(pairs, people, number, settings)
     step = settings.size // label_size
     places = slice(step // 2, None, step)
     hand = views.hand[0, places, places]
     hand = torch.where(hand <= 2, hand, 0)
-    rest = rest_vertices()
-    low, high = rest.amin(dim=0), rest.amax(dim=0)
-    seen = (pixel_labels(moment, views).correspondence[0, places, places] - low) / (high - low)
+    seen = _place_in_rest(pixel_labels(moment, views).correspondence[0, places, places])
     seen = torch.where(hand[..., None] > 0, 255 * seen, 0.0).round().clamp(0, 255)
     alone = [
-        vertex_visibility(Mesh(surface, faces), camera)[0]
-        for surface, faces in zip(vertices, pair_faces(), strict=True)
+        vertex_visibility(Mesh(surface, faces), views.camera)[0]
+        for surface, faces in zip(moment.vertices, pair_faces(), strict=True)
     ]
     alone, both = torch.stack(alone), views.vertex_visible[0]
     return {
         "image": views.image[0].permute(2, 0, 1),
-        "intrinsics": camera.intrinsics[0],
-        "camera_from_world": camera.camera_from_world[0],
+        "intrinsics": views.camera.intrinsics[0],
+        "camera_from_world": views.camera.camera_from_world[0],
         "hand": hand.to(torch.uint8),
         "correspondence": seen.permute(2, 0, 1).to(torch.uint8),
         "hidden": (alone & ~both).sum(dim=1) / alone.sum(dim=1).clamp(min=1),
     }
+
+
+def labelled_hands(
+    split: str,
+    settings: PairSetSettings | None = None,
+    pictures: PictureSettings | None = None,
+    surface: Detail = "plain",
+    root: str | Path | None = None,
+) -> tuple[LabelledHands, Float[Tensor, "pair 2"]]:
+    """`labelled_pictures` of every pair of a split with joints and surfaces, and how much of each hand is
+    hidden. Pixel labels have a quarter of the pictures' side.
+
+    Raises as `labelled_pictures`.
+    """
+    settings, pictures = settings or PairSetSettings(), pictures or PictureSettings()
+    seen = labelled_pictures(split, settings, pictures, pictures.size // 4, root)
+    own, people = pair_set(split, settings, root), sample_identities(settings.num_people, settings.seed)
+    vertices = pair_surfaces(own.pose, people[own.identity].shape, surface)
+    correspondence = seen.correspondence / 255
+    joints = pair_joints(own.pose)
+    return LabelledHands(seen.image, seen.camera, joints, vertices, seen.hand, correspondence), seen.hidden
+
+
+def labelled_views(moment: Moment, views: Views, label_size: int) -> LabelledHands:
+    """What all cameras see of one moment, which has the refined surface.
+
+    label_size  pixels along a side of the pixel labels
+
+    Raises ValueError where the pictures' side is no multiple of it, or the picture is not square.
+    """
+    camera = views.camera
+    if camera.width != camera.height or camera.width % label_size:
+        raise ValueError(
+            f"labels of {label_size} pixels a side do not divide pictures of {camera.width} x {camera.height}"
+        )
+    step = camera.width // label_size
+    places = slice(step // 2, None, step)
+    hand = views.hand[:, places, places]
+    hand = torch.where(hand <= 2, hand, 0)
+    colour = _place_in_rest(pixel_labels(moment, views).correspondence[:, places, places])
+    colour = torch.where(hand[..., None] > 0, colour, 0.0)
+    num = len(views.image)
+    return LabelledHands(
+        views.image.movedim(-1, 1),
+        camera,
+        moment.joints.expand(num, -1, -1, -1),
+        moment.vertices.expand(num, -1, -1, -1),
+        hand,
+        colour.movedim(-1, 1).contiguous(),
+    )
+
+
+def _place_in_rest(points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
+    """Places on the rest hand in units of its box, 0 to 1."""
+    rest = rest_vertices()
+    low, high = rest.amin(dim=0), rest.amax(dim=0)
+    return (points - low) / (high - low)

@@ -17,13 +17,14 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from hands_lib.cache import made_once
+from hands_lib.hand.pairs import pair_joints, pair_surfaces
 from hands_lib.structures import Camera, TensorFields
 from hands_lib.worlds.cameras import cropped
 from hands_lib.worlds.identities import Identities, sample_identities
-from hands_lib.worlds.interactions import TwoHandPairs, pair_joints, pair_surfaces
+from hands_lib.worlds.pair_sampling import TwoHandPairs
 from hands_lib.worlds.pair_sets import PairSetSettings, pair_set, pair_set_key
 from hands_lib.worlds.renderer import random_lighting
-from hands_lib.worlds.views import Moment, photograph
+from hands_lib.worlds.views import Moment, Views, photograph
 
 _OWN_DISTANCE = 0.5  # metres from eyes to hands
 
@@ -75,22 +76,30 @@ def pictured_pairs(
     return Pictures(**made_once("pair_pictures", key, make, folder=root))
 
 
+def own_picture(
+    pairs: TwoHandPairs, people: Identities, number: int, settings: PictureSettings
+) -> tuple[Moment, Views]:
+    """One pair as the hands' owner sees it: camera, light and background are functions of its number."""
+    generator = torch.Generator().manual_seed(number)
+    pose, person = pairs.pose[number], people[pairs.identity[number]]
+    vertices = pair_surfaces(pose, person.shape)
+    # Nothing of a picture depends on the distance between the hands, which takes longest.
+    moment = Moment(pose, vertices, pair_joints(pose), torch.zeros(vertices.shape[:2]))
+    camera = _own_view(moment.joints, settings, generator)
+    camera = cropped(camera, vertices.flatten(0, 1), settings.size, settings.margin)
+    lighting = random_lighting(generator)
+    return moment, photograph(moment, person, camera, lighting, settings.background, seed=number)
+
+
 def _photographed(
     pairs: TwoHandPairs, people: Identities, settings: PictureSettings, label: str
 ) -> dict[str, Tensor]:
     images, joints = [], []
     for number in tqdm(range(len(pairs.identity)), desc=label, unit="picture", delay=5):
-        generator = torch.Generator().manual_seed(number)
-        pose, person = pairs.pose[number], people[pairs.identity[number]]
-        vertices = pair_surfaces(pose, person.shape)
-        # Nothing of a picture depends on the distance between the hands, which takes longest.
-        moment = Moment(pose, vertices, pair_joints(pose), torch.zeros(vertices.shape[:2]))
-        camera = _own_view(moment.joints, settings, generator)
-        camera = cropped(camera, vertices.flatten(0, 1), settings.size, settings.margin)
-        lighting = random_lighting(generator)
-        views = photograph(moment, person, camera, lighting, settings.background, seed=number)
+        moment, views = own_picture(pairs, people, number, settings)
         images.append(views.image[0].permute(2, 0, 1))
-        joints.append(camera.transform(moment.joints.flatten(0, 1)[None]).unflatten(1, (2, 21))[0])
+        seen = views.camera.transform(moment.joints.flatten(0, 1)[None])
+        joints.append(seen.unflatten(1, (2, 21))[0])
     return {"image": torch.stack(images), "joints": torch.stack(joints)}
 
 

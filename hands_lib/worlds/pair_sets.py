@@ -20,7 +20,7 @@ from hands_lib.cache import made_once
 from hands_lib.structures import Camera, HandPose
 from hands_lib.worlds.cameras import camera_ring
 from hands_lib.worlds.identities import sample_identities
-from hands_lib.worlds.interactions import TwoHandPairs, sample_pairs
+from hands_lib.worlds.pair_sampling import TwoHandPairs, sample_pairs
 from hands_lib.worlds.two_hands import SPLITS, TwoHandWorld, WorldError, WorldSettings, code_fingerprint
 
 _POSE = tuple(HandPose.__dataclass_fields__)

@@ -15,16 +15,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hands_lib.hand.pairs import intersecting, pair_surfaces
 from hands_lib.structures import HandPose
 from hands_lib.worlds.identities import Identities
-from hands_lib.worlds.interactions import (
-    INTERACTIONS,
-    approach,
-    intersecting,
-    pair_surfaces,
-    sweep_room,
-    turned_as_a_whole,
-)
+from hands_lib.worlds.interactions import INTERACTIONS
+from hands_lib.worlds.pair_sampling import approach, sweep_room, turned_as_a_whole
 
 FRAMES_PER_SECOND = 30
 _REACH = 0.12  # metres between the hands, along the sweep, at start and end of a motion
@@ -70,9 +65,10 @@ def _attempt(person: Identities, interaction: str, num: int, generator: torch.Ge
     angles = torch.lerp(rest.joint_angles[0], key.joint_angles[0], there[:, None, None, None, None])
     half = torch.lerp(angles, torch.lerp(angles, closed[0], 0.35), touch[:, None, None, None, None])
     half = half + torch.nn.functional.pad(waves[..., None] * torch.tensor([1.0, 0.6, 0.4])[:, None], (0, 2))
-    pose = HandPose(*(value.expand(num, *value.shape[1:]).clone() for value in vars(key).values()))
+    pose = key.map(lambda value: value.expand(num, *value.shape[1:]).clone())
     pose = replace(pose, joint_angles=half)
-    room = sweep_room(pair_surfaces(pose, _many(person, num)))
+    shape = person.shape.map(lambda value: value.expand(num, *value.shape))
+    room = sweep_room(pair_surfaces(pose, shape))
     low, high = INTERACTIONS[interaction].gap
     gap = low + (high - low) * float(torch.rand((), generator=generator))
     wanted = torch.lerp(torch.tensor(_REACH), torch.tensor(gap), there)
@@ -95,8 +91,3 @@ def _smooth_below(bound: Float[Tensor, " frame"], reach: int = 5) -> Float[Tenso
     padded = torch.nn.functional.pad(bound[None, None], (2 * reach, 2 * reach), mode="replicate")
     least = -torch.nn.functional.max_pool1d(-padded, 2 * reach + 1, 1)
     return torch.nn.functional.conv1d(least, (kernel / kernel.sum())[None, None])[0, 0]
-
-
-def _many(person: Identities, num: int):
-    shape = person.shape
-    return type(shape)(*(values.expand(num, *values.shape) for values in vars(shape).values()))

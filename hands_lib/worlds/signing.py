@@ -20,10 +20,11 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from hands_lib.cache import made_once
+from hands_lib.hand.pairs import pair_joints
 from hands_lib.structures import Camera, HandPose, TensorFields
 from hands_lib.worlds.cameras import camera_ring
 from hands_lib.worlds.identities import Identities, sample_identities
-from hands_lib.worlds.interactions import INTERACTIONS, pair_joints
+from hands_lib.worlds.interactions import INTERACTIONS
 from hands_lib.worlds.sequences import sample_sequence
 from hands_lib.worlds.two_hands import code_fingerprint
 

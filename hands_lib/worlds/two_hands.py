@@ -32,7 +32,8 @@ from hands_lib.cache import digest, entry_path, is_being_made, made_with_facts
 from hands_lib.structures import Camera, HandPose, TensorFields
 from hands_lib.worlds.cameras import camera_ring, cropped
 from hands_lib.worlds.identities import Identities, sample_identities
-from hands_lib.worlds.interactions import INTERACTIONS, SamplingReport, sample_pairs
+from hands_lib.worlds.interactions import INTERACTIONS
+from hands_lib.worlds.pair_sampling import SamplingReport, sample_pairs
 from hands_lib.worlds.renderer import BACKGROUNDS, random_lighting
 from hands_lib.worlds.views import Moment, PixelLabels, Views, make_moment, photograph, pixel_labels
 

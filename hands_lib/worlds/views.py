@@ -20,10 +20,11 @@ from hands_lib.geometry.kernels.threads import for_ranges
 from hands_lib.geometry.normals import vertex_normals
 from hands_lib.geometry.raster import vertex_visibility
 from hands_lib.geometry.rotations import axis_angle_to_matrix
+from hands_lib.hand.pairs import clearance, pair_faces, pair_joints, pair_surfaces
 from hands_lib.structures import Camera, HandPose, Mesh, TensorFields, TwoHandSample
 from hands_lib.worlds import shading_kernel
 from hands_lib.worlds.identities import Identities
-from hands_lib.worlds.interactions import CONTACT, clearance, pair_faces, pair_joints, pair_surfaces
+from hands_lib.worlds.interactions import CONTACT
 from hands_lib.worlds.renderer import (
     Lighting,
     build_scene,
@@ -73,13 +74,6 @@ class Views(TensorFields):
     is none."""
     vertex_visible: Bool[Tensor, "view 2 vertex"]
     """By the exact definition of `geometry.raster.vertex_visibility`; arms hide what they hide."""
-
-    def __getitem__(self, index: slice) -> "Views":
-        camera = self.camera
-        camera = Camera(
-            camera.intrinsics[index], camera.camera_from_world[index], camera.width, camera.height
-        )
-        return Views(camera, self.image[index], self.face[index], self.vertex_visible[index])
 
     @property
     def hand(self) -> UInt8[Tensor, "view height width"]:

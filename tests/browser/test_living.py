@@ -25,6 +25,7 @@ from hands_lib.hand.surface import HandShape, hand_surface, surface_topology
 from hands_lib.methods.intersections.evaluation import overlap_cm3
 from hands_lib.methods.intersections.loss import frozen, intersection_loss
 from hands_lib.methods.intersections.occupancy import OccupancyNetwork, OccupancySettings
+from hands_lib.methods.intersections.recorded_network import recorded_network as recorded_occupancy
 from hands_lib.methods.refinement.recorded_network import recorded_network
 from hands_lib.methods.va_nerf.network import VANeRF, settings_from
 from hands_lib.pages.living.export import exported, in_half_precision
@@ -32,7 +33,7 @@ from hands_lib.pages.living.graphs import AskPoint, IntersectionStep, ObservePic
 from hands_lib.reproduce import load_weights, trained
 from hands_lib.structures import HandPose, Mesh
 from hands_lib.worlds.identities import sample_identities
-from hands_lib.worlds.interactions import sample_pairs
+from hands_lib.worlds.pair_sampling import sample_pairs
 
 STATIC = Path(living.__file__).with_name("static")
 FIGURES = {
@@ -431,11 +432,8 @@ def test_recorded_occupancy_network(address: str, browser: Browser) -> None:
     pair["unknowns"] = torch.tensor(json.loads(state["unknowns"])).view(2, 51)
     joints, vertices = PosedHands("refined")(*(pair[name] for name in ("unknowns", *shapes)))
     line = trained("intersections", "occupancy", "validation, palm frame")
-    network = OccupancyNetwork(OccupancySettings(**line.config["network"]))
-    network.load_state_dict(load_weights(line))
-    loss = intersection_loss(
-        in_half_precision(frozen(network)), joints[None], "dense", 1, screening=False
-    ).item()
+    network = recorded_occupancy(line.config, load_weights(line))
+    loss = intersection_loss(in_half_precision(network), joints[None], "dense", 1, screening=False).item()
     faces = surface_topology("refined").faces
     meshes = [Mesh(v[None], f) for v, f in zip(vertices, (faces, faces.flip(-1)), strict=True)]
     volume = overlap_cm3(*meshes, resolution=48).item()

@@ -18,10 +18,11 @@ from hands_lib.data.interhand26m_writer import InterHandWriter
 from hands_lib.data.interhand_views import InterHandViewSettings, asked_pairs, select_frames
 from hands_lib.data.interhand_views import interhand_views as prepare
 from hands_lib.geometry.raster import rasterize
+from hands_lib.hand.pairs import pair_faces, pair_joints, pair_surfaces
 from hands_lib.structures import Camera, Mesh, TwoHandSample
 from hands_lib.worlds.cameras import camera_ring
 from hands_lib.worlds.identities import sample_identities
-from hands_lib.worlds.interactions import pair_faces, pair_joints, pair_surfaces, sample_pairs
+from hands_lib.worlds.pair_sampling import sample_pairs
 
 WIDTH, HEIGHT = 160, 192
 SETTINGS = InterHandViewSettings(image_size=40, num_views=4)

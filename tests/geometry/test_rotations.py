@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from hands_lib.geometry.rotations import (
     axis_angle_to_matrix,
+    degrees_between,
     random_rotations,
     rotation_about_x,
     rotation_about_y,
@@ -12,6 +13,16 @@ from hands_lib.geometry.rotations import (
 )
 
 FLOAT = torch.float64
+
+
+def test_degrees_between_rotations_about_random_axes() -> None:
+    angles = torch.tensor([0.0, 30.0, 100.0, 180.0], dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    axis = torch.nn.functional.normalize(torch.randn(5, 1, 3, generator=generator, dtype=FLOAT), dim=-1)
+    turns = axis_angle_to_matrix(axis * torch.deg2rad(angles)[:, None])
+    found = degrees_between(turns @ random_rotations(5, generator, FLOAT)[:, None])
+    expected = (angles[:, None] - angles).abs().expand(5, 4, 4)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
 
 def cross_matrix(vector):

@@ -3,9 +3,8 @@ import logging
 import pytest
 import torch
 
-from hands_lib.methods.refinement import training
 from hands_lib.nn import precision
-from hands_lib.nn.precision import fast_in_bfloat16, used_precision
+from hands_lib.nn.precision import fast_in_bfloat16, in_precision, used_precision
 
 
 @pytest.fixture
@@ -47,6 +46,5 @@ def test_the_choice_is_said_once(processor, caplog):
 @pytest.mark.parametrize(("has", "dtype"), [({"avx512_bf16": True}, torch.bfloat16), ({}, torch.float32)])
 def test_training_computes_in_what_is_fast(processor, has, dtype):
     processor(**has)
-    settings = training.TrainingSettings(precision="bfloat16")
-    with training._half(settings, "cpu"):
+    with in_precision("bfloat16", "cpu"):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype

@@ -3,7 +3,7 @@ import torch
 
 from hands_lib.worlds.cameras import camera_ring, cropped
 from hands_lib.worlds.identities import sample_identities
-from hands_lib.worlds.interactions import sample_pairs
+from hands_lib.worlds.pair_sampling import sample_pairs
 from hands_lib.worlds.renderer import STUDIO_LIGHT
 from hands_lib.worlds.views import make_moment, photograph
 

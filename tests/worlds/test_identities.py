@@ -2,8 +2,9 @@ import torch
 
 from hands_lib.hand.inverse_kinematics import bone_lengths_of
 from hands_lib.hand.kinematics import rest_bone_lengths
+from hands_lib.hand.pairs import pair_joints
 from hands_lib.worlds.identities import sample_identities
-from hands_lib.worlds.interactions import pair_joints, sample_pairs
+from hands_lib.worlds.pair_sampling import sample_pairs
 
 
 def test_a_person_does_not_depend_on_how_many_are_drawn():

@@ -5,19 +5,11 @@ from hands_lib.geometry.distance import signed_distance
 from hands_lib.geometry.inside import inside
 from hands_lib.hand.inverse_kinematics import bone_lengths_of
 from hands_lib.hand.kinematics import DEFAULT_LIMITS, limit_excess
+from hands_lib.hand.pairs import intersecting, meeting_parts, pair_faces, pair_joints, pair_surfaces
 from hands_lib.hand.skeleton import JOINTS
 from hands_lib.structures import Mesh
-from hands_lib.worlds.interactions import (
-    INTERACTIONS,
-    KEY_POSES,
-    TOUCHING,
-    intersecting,
-    meeting_parts,
-    pair_faces,
-    pair_joints,
-    pair_surfaces,
-    sample_pairs,
-)
+from hands_lib.worlds.interactions import INTERACTIONS, KEY_POSES, TOUCHING
+from hands_lib.worlds.pair_sampling import sample_pairs
 
 NAMES = list(INTERACTIONS)
 

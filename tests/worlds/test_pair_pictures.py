@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from hands_lib.hand.pairs import pair_joints
 from hands_lib.worlds import pair_pictures
-from hands_lib.worlds.interactions import pair_joints
 from hands_lib.worlds.pair_pictures import PictureSettings, pictured_pairs
 from hands_lib.worlds.pair_sets import PairSetSettings, pair_set
 

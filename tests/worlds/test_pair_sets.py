@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from hands_lib.hand.pairs import pair_joints
 from hands_lib.worlds import pair_sets
 from hands_lib.worlds.cameras import camera_ring
-from hands_lib.worlds.interactions import INTERACTIONS, pair_joints
+from hands_lib.worlds.interactions import INTERACTIONS
 from hands_lib.worlds.pair_sets import PairSetSettings, pair_set, seen_pairs
 from hands_lib.worlds.two_hands import TEST_ONLY, WorldError
 

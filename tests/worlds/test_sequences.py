@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from hands_lib.hand.inverse_kinematics import bone_lengths_of
-from hands_lib.worlds.interactions import clearance, intersecting, pair_joints, pair_surfaces
+from hands_lib.hand.pairs import clearance, intersecting, pair_joints, pair_surfaces
 from hands_lib.worlds.sequences import sample_sequence
 
 

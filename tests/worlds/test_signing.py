@@ -3,9 +3,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from hands_lib.hand.pairs import intersecting, pair_joints, pair_surfaces
 from hands_lib.worlds import signing
 from hands_lib.worlds.identities import sample_identities
-from hands_lib.worlds.interactions import INTERACTIONS, intersecting, pair_joints, pair_surfaces
+from hands_lib.worlds.interactions import INTERACTIONS
 from hands_lib.worlds.signing import STAND_INS, signing_frames
 
 

@@ -1,7 +1,7 @@
 import torch
 
+from hands_lib.hand.pairs import pair_faces
 from hands_lib.hand.surface import surface_topology
-from hands_lib.worlds.interactions import pair_faces
 from hands_lib.worlds.texture import TEXELS, hand_textures, texel_weights
 
 

@@ -4,8 +4,9 @@ import shutil
 import pytest
 import torch
 
+from hands_lib.hand.pairs import pair_joints, pair_surfaces
 from hands_lib.worlds import two_hands
-from hands_lib.worlds.interactions import INTERACTIONS, pair_joints, pair_surfaces
+from hands_lib.worlds.interactions import INTERACTIONS
 from hands_lib.worlds.two_hands import SPLITS, TEST_ONLY, VERSION, TwoHandWorld, WorldError, WorldSettings
 
 SMALL = WorldSettings(

@@ -4,8 +4,8 @@ from hands_lib.geometry.distance import signed_distance
 from hands_lib.geometry.normals import face_area_vectors
 from hands_lib.geometry.raster import rasterize, vertex_visibility
 from hands_lib.hand.kinematics import mirror
+from hands_lib.hand.pairs import pair_faces
 from hands_lib.structures import Camera, Mesh
-from hands_lib.worlds.interactions import pair_faces
 from hands_lib.worlds.renderer import STUDIO_LIGHT
 from hands_lib.worlds.texture import rest_vertices
 from hands_lib.worlds.views import (

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from hands_lib.methods.intersections.estimators import PairEstimate, centred
 from hands_lib.methods.intersections.loss import Occupancy, intersection_loss
 from hands_lib.nn.descent import State, descend, player
-from hands_lib.nn.precision import used_precision
+from hands_lib.nn.precision import in_precision
 
 
 class PairBatch(NamedTuple):
@@ -170,8 +170,7 @@ def train_estimator(
     def losses_of(step: int) -> Iterator[tuple[str, Tensor]]:
         nonlocal losses
         batch = make_batch(torch.Generator().manual_seed(1_000_003 * seed + step))
-        half = used_precision(settings.precision, device) == "bfloat16"
-        with torch.autocast(device, torch.bfloat16, enabled=half):
+        with in_precision(settings.precision, device):
             estimate = network(batch.inputs)
         losses = estimator_losses(estimate, batch.joints, settings.intersections, occupancy)
         yield "estimator", losses.total
@@ -249,9 +248,4 @@ def selected_weights(state: State, selection: str = "validation") -> dict[str, T
 def predict(network: nn.Module, inputs: Shaped[Tensor, "pair ..."], batch: int = 256) -> PairEstimate:
     """The estimates of a trained network, in evaluation mode, batch by batch."""
     network.eval()
-    parts = [network(part) for part in inputs.split(batch)]
-    joints = torch.cat([part.joints for part in parts])
-    if parts[0].skeletons is None:
-        return PairEstimate(joints)
-    fields = zip(*(vars(part.skeletons).values() for part in parts), strict=True)
-    return PairEstimate(joints, type(parts[0].skeletons)(*(torch.cat(values) for values in fields)))
+    return PairEstimate.cat([network(part) for part in inputs.split(batch)])

@@ -31,6 +31,7 @@ from hands_lib.hand.kinematics import (
     mirror,
     rest_bone_lengths,
 )
+from hands_lib.hand.pairs import left_mirrored
 from hands_lib.hand.skeleton import NUM_JOINTS
 from hands_lib.nn.backbones import timm_library
 from hands_lib.structures import HandPose, TensorFields
@@ -172,8 +173,7 @@ def pair_of_hands(output: UpliftOutput) -> PairEstimate:
         bone_lengths=rest_bone_lengths(lengths) * (_LONGEST * lengths.unflatten(-1, (5, 4)).tanh()).exp(),
     )
     skeletons = forward_kinematics(pose)
-    right, left = skeletons.joints.unbind(dim=1)
-    return PairEstimate(torch.stack([right, mirror(left)], dim=1), skeletons)
+    return PairEstimate(left_mirrored(skeletons.joints), skeletons)
 
 
 def rotation_of_two_vectors(vectors: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 3"]:

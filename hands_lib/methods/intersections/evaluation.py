@@ -22,7 +22,7 @@ it did not predict. The distance of that pose is always reported.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -32,7 +32,8 @@ from tqdm.auto import tqdm
 
 from hands_lib.geometry.inside import bounding_box, count_inside_both, grid_occupancy
 from hands_lib.hand.inverse_kinematics import inverse_kinematics
-from hands_lib.hand.kinematics import forward_kinematics, mirror
+from hands_lib.hand.kinematics import forward_kinematics
+from hands_lib.hand.pairs import left_mirrored
 from hands_lib.hand.surface import mirror_mesh, surface_topology
 from hands_lib.methods.intersections.points import (
     hand_points,
@@ -161,7 +162,7 @@ def count_intersections(
                 grid,
             )  # fmt: skip
         )
-    return _joined(parts)
+    return PairIntersections.cat(parts)
 
 
 def fitted_surfaces(
@@ -173,7 +174,7 @@ def fitted_surfaces(
     """
     if surface not in ("joints", "fit"):
         raise ValueError(f'surfaces lie on the given "joints" or on the "fit", not on {surface!r}')
-    hands = torch.stack([joints[:, 0], mirror(joints[:, 1])], dim=1)
+    hands = left_mirrored(joints)
     fit = inverse_kinematics(hands)
     skeleton = skeleton_of_joints(hands) if surface == "joints" else forward_kinematics(fit.pose)
     vertices, faces = surface_points(skeleton), surface_topology("plain").faces.to(joints.device)
@@ -344,13 +345,6 @@ def _chunks(joints: Tensor, progress: bool) -> Iterator[tuple[int, Tensor]]:
             chunk = joints[start : start + _CHUNK]
             yield start, chunk
             bar.update(len(chunk))
-
-
-def _joined(parts: list[PairIntersections]) -> PairIntersections:
-    columns = {f.name: [getattr(p, f.name) for p in parts] for f in fields(parts[0])}
-    return PairIntersections(
-        **{name: None if column[0] is None else torch.cat(column) for name, column in columns.items()}
-    )
 
 
 def _union_box(right: Mesh, left: Mesh) -> tuple[Tensor, Tensor]:

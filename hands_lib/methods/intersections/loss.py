@@ -60,7 +60,8 @@ _BASE_JOINTS = [1, 5, 9, 13, 17]
 
 @runtime_checkable
 class Occupancy(Protocol):
-    """What the loss asks of a network; `OccupancyNetwork` has it, and so may any function in its place."""
+    """What the loss and `untangle` ask of a network; `OccupancyNetwork` has it, and so may any function in
+    its place."""
 
     def condition(self, joints: Float[Tensor, "hand 21 3"]):
         """What the network knows of right hands."""
@@ -197,7 +198,7 @@ def query_points(
         near = _boxes_meet(condition.detach(), query.detach(), PADDING + beyond).nonzero()[:, 0]
         condition, query, direction, pair = (t[near] for t in (condition, query, direction, pair))
     if skeletons is not None:
-        skeletons = Skeleton(*(field[pair, 1 - direction] for field in vars(skeletons).values()))
+        skeletons = skeletons[pair, 1 - direction]
     # Query hands are left hands in this frame; point sets are made on right ones.
     points = reflect(hand_points(reflect(query), point_set, skeletons))
     keep = torch.ones(points.shape[:2], dtype=torch.bool, device=points.device)

@@ -68,10 +68,6 @@ class Conditioning(TensorFields):
     rotation: Float[Tensor, "hand 3 3"] | None = None
     """world_from_palm, where the network works in the palm's frame."""
 
-    def __getitem__(self, index) -> "Conditioning":
-        rotation = None if self.rotation is None else self.rotation[index]
-        return Conditioning(self.features[index], self.origin[index], rotation)
-
     def normalised(self, points: Float[Tensor, "hand point 3"]) -> Float[Tensor, "hand point 3"]:
         """What the network sees of world points: minus the wrist, in units of 0.1 m, in the palm's frame if
         the network works there."""

@@ -23,7 +23,7 @@ from torch.nn import functional
 from hands_lib.methods.intersections.occupancy import OccupancyNetwork, kl_divergence
 from hands_lib.methods.intersections.sampling import OccupancyBatch
 from hands_lib.nn.descent import State, descend, player
-from hands_lib.nn.precision import used_precision
+from hands_lib.nn.precision import in_precision
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,7 @@ def train_occupancy(
         nonlocal losses
         generator = torch.Generator().manual_seed(1_000_003 * seed + step)
         batch = make_batch(generator)
-        half = used_precision(settings.precision, device) == "bfloat16"
-        with torch.autocast(device, torch.bfloat16, enabled=half):
+        with in_precision(settings.precision, device):
             losses = occupancy_loss(network, batch, generator)
         yield "occupancy", losses.total
 

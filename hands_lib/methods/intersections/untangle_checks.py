@@ -1,24 +1,18 @@
-"""What `untangle` asks of two surfaces: do they meet, what volume do they share, how do they come apart.
+"""What `untangle` asks of two surfaces: do they meet, what volume do they share, how do they come apart?
 
 Units   metres; volumes in cm^3
 Frames  as `untangle_steps`: each hand in its own right-handed world, the left one mirrored
-
-The compiled tests run on the CPU; tensors on another device are brought there and back.
 """
 
 import math
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from hands_lib.geometry.inside import bounding_box, grid_occupancy, inside
-from hands_lib.geometry.kernels.threads import for_ranges
+from hands_lib.geometry import contact
 from hands_lib.hand.kinematics import mirror
-from hands_lib.hand.surface import surface_topology
-from hands_lib.structures import Mesh
-from hands_lib.worlds import contact_kernel
+from hands_lib.hand.pairs import intersecting, left_mirrored, pair_meshes
 
 NUM_DIRECTIONS = 32
 _CELL = 0.0014  # metres, of the height maps along a direction
@@ -29,55 +23,12 @@ _BACK_OFFS = 12
 def exact_intersections(vertices: Float[Tensor, "pair 2 vertex 3"]) -> Bool[Tensor, " pair"]:
     """Whether two closed plain surfaces have a point in common: an edge of one meets a face of the other, or
     one lies inside the other."""
-    device = vertices.device
-    vertices = vertices.detach().cpu()
-    faces = surface_topology("plain").faces
-    both = left_mirrored(vertices)
-    part = np.zeros(len(faces), dtype=np.int64)
-    right, left = (both[:, hand].contiguous().numpy() for hand in (0, 1))
-    windings = faces.contiguous().numpy(), faces.flip(-1).contiguous().numpy()
-    hits = [np.zeros((len(vertices), 1), dtype=bool) for _ in range(2)]
-
-    def search(start: int, stop: int) -> None:
-        contact_kernel.crossings(start, stop, right, left, *windings, part, *hits)
-
-    for_ranges(search, len(vertices), grain=4)
-    meet = torch.from_numpy(hits[0][:, 0].copy())
-    rest = ~meet
-    if bool(rest.any()):
-        # Surfaces without a crossing are apart or nested: one vertex of each tells.
-        meet[rest] = (
-            inside(mirror(vertices[rest, :, :1]).flip(1), Mesh(vertices[rest], faces)).flatten(1).any(1)
-        )
-    return meet.to(device)
+    return intersecting(left_mirrored(vertices), "plain")
 
 
-def left_mirrored(vertices: Float[Tensor, "pair 2 point 3"]) -> Float[Tensor, "pair 2 point 3"]:
-    """From one common world to a right-handed world for each hand, and back: the left one is mirrored."""
-    return torch.stack([vertices[:, 0], mirror(vertices[:, 1])], dim=1)
-
-
-def shared_volume(vertices: Float[Tensor, "pair 2 vertex 3"], resolution: int = 48) -> Float[Tensor, " pair"]:
-    """Volume inside both plain surfaces, cm^3, float64: cells of a grid over what their boxes share, whose
-    side is at most 1/48 of that box."""
-    both = left_mirrored(vertices.detach())
-    low, high = bounding_box(both)
-    low, high = low.amax(dim=1), high.amin(dim=1)
-    rows = (low < high).all(dim=-1).nonzero()[:, 0]
-    volume = torch.zeros(len(vertices), dtype=torch.float64, device=vertices.device)
-    if len(rows) == 0:
-        return volume
-    # Points in the middles of the cells: each stands for its cell.
-    cell = (high[rows] - low[rows]) / resolution
-    bounds = low[rows] + cell / 2, high[rows] - cell / 2
-    faces = surface_topology("plain").faces.to(vertices.device)
-    occupied = [
-        grid_occupancy(Mesh(both[rows, hand], turned), resolution, bounds)
-        for hand, turned in enumerate((faces, faces.flip(-1)))
-    ]
-    count = (occupied[0] & occupied[1]).sum(dim=(1, 2, 3))
-    volume[rows] = 1e6 * count * cell.double().prod(dim=-1)
-    return volume
+def shared_volume(vertices: Float[Tensor, "pair 2 vertex 3"]) -> Float[Tensor, " pair"]:
+    """Volume inside both plain surfaces, cm^3, float64: see `geometry.contact.shared_volume`."""
+    return contact.shared_volume(*pair_meshes(left_mirrored(vertices), "plain"), unit=1e6)
 
 
 def directions(like: Tensor) -> Float[Tensor, "direction 3"]:
@@ -127,15 +78,5 @@ def push_apart(
 def _room(both: Float[Tensor, "pair 2 vertex 3"], axis: Float[Tensor, "3"]) -> Float[Tensor, " pair"]:
     """How far the left hands may move along the axis before they meet the right ones, coming from far."""
     across = torch.linalg.svd(axis[None].double()).Vh[1:]
-    frame = torch.cat([across, axis[None].double()])  # handedness does not matter to height maps
-    seen = both.double() @ frame.mT
-    faces = surface_topology("plain").faces
-    windings = faces.contiguous().numpy(), faces.flip(-1).contiguous().numpy()
-    right, left = (seen[:, hand].contiguous().numpy() for hand in (0, 1))
-    room = np.empty(len(seen))
-
-    def search(start: int, stop: int) -> None:
-        contact_kernel.sweep(start, stop, right, left, *windings, _CELL, room)
-
-    for_ranges(search, len(seen), grain=4)
-    return torch.from_numpy(room).to(both)
+    view = torch.cat([across, axis[None].double()])
+    return contact.room_along(*pair_meshes(both, "plain"), view, _CELL)

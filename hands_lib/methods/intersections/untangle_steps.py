@@ -2,7 +2,7 @@
 
 Units   metres, radians
 Frames  each hand of a pair in its own right-handed world: index 0 the right hand, index 1 the left hand
-        MIRRORED at x = 0, as in `worlds.interactions`. What one hand's points are to the other one is then
+        MIRRORED at x = 0, as in `hand.pairs`. What one hand's points are to the other one is then
         their mirror image, whichever hand asks
 
 A hand has 56 free numbers: ten angles of each digit (palm 2, base 3, middle 3, distal 2; the distal twist
@@ -123,7 +123,7 @@ def _skin_shares() -> Float[Tensor, "307 56"]:
     base = hand_surface(skeleton, HandShape.thin(like=skeleton.joints)).vertices
     rigid = torch.linalg.cross(twist[:3].mT[None].expand(len(base), -1, -1), base[:, None].expand(-1, 56, -1))
     rigid = rigid + twist[3:].mT
-    many = HandPose(*(value.expand(56, *value.shape) for value in vars(pose).values()))
+    many = pose.map(lambda value: value.expand(56, *value.shape))
     step = 1e-5  # the surface has compiled loops without forward derivatives; its values are exact to 1e-16
     ends = []
     for sign in (-1.0, 1.0):

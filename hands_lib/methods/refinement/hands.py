@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from hands_lib.hand.kinematics import DEFAULT_LIMITS, forward_kinematics, mirror, rest_pose
 from hands_lib.hand.mano import ManoHand
-from hands_lib.hand.surface import HandShape, hand_surface, surface_topology
+from hands_lib.hand.pairs import pair_faces
+from hands_lib.hand.surface import HandShape, hand_surface
 from hands_lib.hand.surface.topology import Detail
 from hands_lib.structures import TensorFields
 
@@ -48,7 +49,7 @@ class Estimate(TensorFields):
 
     def detached(self) -> "Estimate":
         """The same numbers without their history: what a stage hands to the next one."""
-        return Estimate(*(getattr(self, name).detach() for name in self.__dataclass_fields__))
+        return self.map(Tensor.detach)
 
     def together(self) -> Float[Tensor, "batch 2 21 3"]:
         """Joints of both hands in one frame, metres: the origin is the right wrist."""
@@ -78,8 +79,7 @@ class KinematicHands(nn.Module):
     def __init__(self, detail: Detail = "refined"):
         super().__init__()
         self.detail: Detail = detail
-        faces = surface_topology(detail).faces
-        self.register_buffer("faces", torch.stack([faces, faces.flip(-1)]), persistent=False)
+        self.register_buffer("faces", pair_faces(detail), persistent=False)
         lower, upper = DEFAULT_LIMITS.joint_lower.float(), DEFAULT_LIMITS.joint_upper.float()
         self.register_buffer("middle", (lower + upper) / 2, persistent=False)
         self.register_buffer("half_range", (upper - lower) / 2, persistent=False)

@@ -10,7 +10,7 @@ There is no loss on the 64 numbers themselves, and none against intersections. T
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -62,9 +62,6 @@ class Targets(TensorFields):
     """0 neither hand, 1 right, 2 left."""
     correspondence: Float[Tensor, "batch 3 height width"]
     """Place of the seen point on the rest hand in [0, 1]; 0 where no hand is seen."""
-
-    def __getitem__(self, index) -> "Targets":
-        return Targets(*(getattr(self, field.name)[index] for field in fields(self)))
 
 
 def smooth_l1(found: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:

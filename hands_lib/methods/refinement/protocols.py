@@ -28,8 +28,8 @@ COLUMNS = {
 VERTEX_COLUMNS = {"mpvpe_wrist_scale": "wrist + scale", "mpvpe_middle_base_scale": "middle base + scale"}
 
 
-def under_protocols(found: Estimate, target: Targets) -> dict[str, tuple[float, str]]:
-    """Every error with its unit, as run records have them.
+def errors_by_protocol(found: Estimate, target: Targets) -> dict[str, float]:
+    """Column -> error, mm, as lines of jobs have them.
 
     mpjpe_...        `COLUMNS`; mpjpe_interhand is InterHand2.6M's official mean (its wrists count as joints)
     mpjpe_pair       both hands in one frame, the middle between their wrists as origin: nothing is aligned
@@ -54,7 +54,7 @@ def under_protocols(found: Estimate, target: Targets) -> dict[str, tuple[float, 
             )
     errors["mrrpe_wrist"] = mrrpe_mm(ours, theirs, valid)
     errors["mrrpe_middle_base"] = mrrpe_mm(ours, theirs, valid, root="middle_1")
-    return {name: (error.item(), "mm") for name, error in errors.items()}
+    return {name: error.item() for name, error in errors.items()}
 
 
 def _in_one_frame(joints: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:

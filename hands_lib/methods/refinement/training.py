@@ -16,13 +16,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hands_lib.hand.skeleton import JOINTS
-from hands_lib.methods.refinement.examples import Examples, joined, mirrored
+from hands_lib.methods.refinement.examples import Examples, mirrored
 from hands_lib.methods.refinement.hands import Estimate, faces_of
 from hands_lib.methods.refinement.losses import Collision, LossWeights, Targets, total_loss
 from hands_lib.methods.refinement.network import Prediction, RefinementNetwork
 from hands_lib.methods.refinement.vertex_attention import VertexAttentionNetwork
 from hands_lib.nn.descent import State, descend, player
-from hands_lib.nn.precision import used_precision
+from hands_lib.nn.precision import in_precision
 
 Network = RefinementNetwork | VertexAttentionNetwork
 _MIDDLE_BASE = JOINTS.index("middle_1")
@@ -60,7 +60,7 @@ def batch_of(examples: Examples, step: int, seed: int, settings: TrainingSetting
     batch = examples[chosen.to(examples.image.device)]
     if settings.mirror:
         half = settings.batch // 2
-        batch = joined([mirrored(batch[:half]), batch[half:]])
+        batch = Examples.cat([mirrored(batch[:half]), batch[half:]])
     change = settings.brightness * (2 * torch.rand(len(batch), 3, 1, 1, generator=generator) - 1)
     return Examples((batch.image * (1 + change.to(batch.image))).clamp(0, 1), batch.targets)
 
@@ -87,7 +87,7 @@ def train(
     """
 
     def loss_of(batch: Examples, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        with _half(settings, batch.image.device.type):
+        with in_precision(settings.precision, batch.image.device.type):
             features = network.features(batch.image)
         found = network.refine({level: values.float() for level, values in features.items()})
         joined_in = collision if step >= settings.collision_from * settings.steps else None
@@ -112,17 +112,12 @@ def train_joints(
     """
 
     def loss_of(batch: Examples, _: int) -> tuple[Tensor, dict[str, Tensor]]:
-        with _half(settings, batch.image.device.type):
+        with in_precision(settings.precision, batch.image.device.type):
             joints = network(batch.image).joints
         loss = 1000 * torch.linalg.vector_norm(joints.float() - _both(batch.targets), dim=-1).mean()
         return loss, {"joints": loss}
 
     return take_steps(network, loss_of, examples, settings, seed, state, after_step)
-
-
-def _half(settings: TrainingSettings, device: str) -> torch.autocast:
-    half = used_precision(settings.precision, device) == "bfloat16"
-    return torch.autocast(device, torch.bfloat16, enabled=half)
 
 
 def _both(targets: Targets) -> Float[Tensor, "batch 2 21 3"]:
@@ -172,11 +167,7 @@ def predict(
 
 def joined_estimates(predictions: list[Prediction]) -> list[Estimate]:
     """Estimates after each stage over all pictures."""
-    names = Estimate.__dataclass_fields__
-    return [
-        Estimate(*(torch.cat([getattr(p.estimates[stage], name) for p in predictions]) for name in names))
-        for stage in range(len(predictions[0].estimates))
-    ]
+    return [Estimate.cat(stages) for stages in zip(*(p.estimates for p in predictions), strict=True)]
 
 
 def scaled(found: Estimate, target: Targets) -> tuple[Tensor, Tensor]:

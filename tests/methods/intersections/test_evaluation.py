@@ -10,6 +10,7 @@ from torch import nn
 from hands_lib.geometry.inside import grid_points, inside
 from hands_lib.hand.inverse_kinematics import inverse_kinematics
 from hands_lib.hand.kinematics import mirror
+from hands_lib.hand.pairs import pair_faces, pair_joints, pair_surfaces
 from hands_lib.hand.skeleton import JOINTS
 from hands_lib.methods.intersections import evaluation
 from hands_lib.methods.intersections.evaluation import (
@@ -26,7 +27,7 @@ from hands_lib.methods.intersections.sampling import thin_surface
 from hands_lib.structures import Mesh
 from hands_lib.worlds.estimates import perturb
 from hands_lib.worlds.identities import sample_identities
-from hands_lib.worlds.interactions import pair_faces, pair_joints, pair_surfaces, sample_pairs
+from hands_lib.worlds.pair_sampling import sample_pairs
 
 
 @pytest.fixture(scope="module")

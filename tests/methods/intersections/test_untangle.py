@@ -17,14 +17,15 @@ from hands_lib.hand.kinematics import (
     random_pose,
     rest_pose,
 )
+from hands_lib.hand.pairs import left_mirrored, pair_joints
 from hands_lib.hand.surface import HandShape, hand_surface, surface_topology
-from hands_lib.methods.intersections.untangle import UntangleSettings, untangle, windowed_mean
+from hands_lib.methods.intersections.untangle import UntangleSettings, untangle
 from hands_lib.methods.intersections.untangle_checks import (
     exact_intersections,
-    left_mirrored,
     push_apart,
     shared_volume,
 )
+from hands_lib.methods.intersections.untangle_sequences import windowed_mean
 from hands_lib.methods.intersections.untangle_steps import (
     NUM_FREE,
     moved,
@@ -36,7 +37,7 @@ from hands_lib.methods.intersections.untangle_steps import (
 from hands_lib.structures import Mesh
 from hands_lib.worlds.estimates import perturb
 from hands_lib.worlds.identities import sample_identities
-from hands_lib.worlds.interactions import pair_joints, sample_pairs
+from hands_lib.worlds.pair_sampling import sample_pairs
 
 
 def made(num, seed=0, error=0.012):

@@ -8,7 +8,7 @@ import torch
 from hands_lib.geometry.rotations import axis_angle_to_matrix
 from hands_lib.methods.refinement.hands import Estimate
 from hands_lib.methods.refinement.losses import Targets
-from hands_lib.methods.refinement.protocols import under_protocols
+from hands_lib.methods.refinement.protocols import errors_by_protocol
 
 NUM = 4
 
@@ -34,26 +34,24 @@ def estimate(target, **change):
     )
 
 
-def values(found, target):
-    return {name: value for name, (value, unit) in under_protocols(found, target).items() if unit == "mm"}
-
-
 def test_the_truth_has_no_error_under_any(target):
-    errors = values(estimate(target), target)
+    errors = errors_by_protocol(estimate(target), target)
     assert len(errors) == 12
     assert max(errors.values()) < 1e-2
 
 
 def test_offset_shows_only_where_hands_share_a_frame(target):
     shift = torch.tensor([0.003, 0.0, 0.004])
-    errors = values(estimate(target, offset=target.offset + shift), target)
+    errors = errors_by_protocol(estimate(target, offset=target.offset + shift), target)
     shows = {"mrrpe_wrist": 5.0, "mrrpe_middle_base": 5.0, "mpjpe_pair": 2.5}
     for name, error in errors.items():
         assert error == pytest.approx(shows.get(name, 0.0), abs=1e-2), name
 
 
 def test_scale_rotation_and_root_are_seen_by_those_that_do_not_align_them(target):
-    larger = values(estimate(target, joints=1.1 * target.joints, vertices=1.1 * target.vertices), target)
+    larger = errors_by_protocol(
+        estimate(target, joints=1.1 * target.joints, vertices=1.1 * target.vertices), target
+    )
     length = target.joints.norm(dim=-1)
     assert larger["mpjpe_wrist"] == pytest.approx(100 * length.mean().item(), rel=1e-4)
     assert larger["mpjpe_interhand"] == pytest.approx(larger["mpjpe_wrist"], rel=1e-4)
@@ -61,18 +59,18 @@ def test_scale_rotation_and_root_are_seen_by_those_that_do_not_align_them(target
         assert larger[name] < 1e-2
     assert larger["mpjpe_rigid"] > 1
     turn = axis_angle_to_matrix(torch.tensor([0.0, 0.0, 0.2]))
-    turned = values(estimate(target, joints=target.joints @ turn.T), target)
+    turned = errors_by_protocol(estimate(target, joints=target.joints @ turn.T), target)
     assert turned["mpjpe_rigid"] < 1e-2
     assert turned["mpjpe_wrist_scale"] > 1
     # The wrist wrong and nothing else: with the wrist as root all other joints are wrong.
     moved = target.joints.clone()
     moved[:, :, 0, 0] += 0.01
-    wrist = values(estimate(target, joints=moved), target)
+    wrist = errors_by_protocol(estimate(target, joints=moved), target)
     assert wrist["mpjpe_wrist"] == pytest.approx(10 * 20 / 21, rel=1e-3)
     assert wrist["mpjpe_middle_base"] == pytest.approx(10 / 21, rel=1e-3)
 
 
 def test_estimates_without_a_surface_have_no_vertex_error(target):
     bare = replace(target, vertices=target.vertices[:, :, :0], vertices_uv=target.vertices_uv[:, :, :0])
-    errors = under_protocols(estimate(bare), bare)
+    errors = errors_by_protocol(estimate(bare), bare)
     assert [name for name in errors if name.startswith("mpvpe")] == []

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from hands_lib.methods.refinement.examples import examples_of, joined, mirrored, pair_examples
+from hands_lib.hand.pairs import pair_joints
+from hands_lib.methods.refinement.examples import Examples, examples_of, mirrored
 from hands_lib.methods.refinement.hands import Estimate, KinematicHands, joints_alone
 from hands_lib.methods.refinement.network import SMALL, RefinementNetwork
 from hands_lib.methods.refinement.training import (
@@ -24,8 +25,9 @@ from hands_lib.methods.refinement.training import (
 from hands_lib.metrics.hand_pose import PROTOCOLS, pose_error_mm, vertex_error_mm
 from hands_lib.worlds.cameras import camera_ring, cropped
 from hands_lib.worlds.identities import sample_identities
-from hands_lib.worlds.interactions import pair_joints, sample_pairs
+from hands_lib.worlds.pair_labels import labelled_hands, labelled_views
 from hands_lib.worlds.pair_pictures import PictureSettings
+from hands_lib.worlds.pair_sampling import sample_pairs
 from hands_lib.worlds.pair_sets import PairSetSettings, pair_set
 from hands_lib.worlds.renderer import random_lighting
 from hands_lib.worlds.views import make_moment, photograph
@@ -46,7 +48,7 @@ def scene():
 
 @pytest.fixture(scope="module")
 def examples(scene):
-    return examples_of(*scene, label_size=8)
+    return examples_of(labelled_views(*scene, label_size=8))
 
 
 def test_labels_are_those_of_the_camera(scene, examples):
@@ -84,7 +86,7 @@ def test_vertices_project_onto_their_hand(examples):
 
 def test_labels_must_divide_the_picture(scene):
     with pytest.raises(ValueError, match="5 pixels a side do not divide pictures of 32 x 32"):
-        examples_of(*scene, label_size=5)
+        labelled_views(*scene, label_size=5)
 
 
 def test_mirroring_twice_is_nothing(examples):
@@ -115,8 +117,8 @@ def test_batches_are_a_function_of_seed_and_step(examples):
     assert not torch.equal(one.image, other.image)
     plain = batch_of(examples, 7, 3, replace(settings, mirror=False, brightness=0.0))
     half = mirrored(plain[:2])
-    assert torch.equal(one.targets.joints, joined([half, plain[2:]]).targets.joints)
-    assert float((one.image - joined([half, plain[2:]]).image).abs().amax()) <= 0.2
+    assert torch.equal(one.targets.joints, Examples.cat([half, plain[2:]]).targets.joints)
+    assert float((one.image - Examples.cat([half, plain[2:]]).image).abs().amax()) <= 0.2
 
 
 def test_learning_rate():
@@ -271,7 +273,8 @@ def test_joints_alone_as_an_estimate(examples):
 def test_pair_examples_are_the_pairs_of_their_set(tmp_path, monkeypatch):
     monkeypatch.setenv("HANDS_CACHE", str(tmp_path))
     sets, pictures = PairSetSettings(0, 12, 3, 2, 2), PictureSettings(32)
-    made, hidden = pair_examples("train", sets, pictures)
+    seen, hidden = labelled_hands("train", sets, pictures)
+    made = examples_of(seen)
     own = pair_joints(pair_set("train", sets).pose)
     assert made.image.shape == (3, 3, 32, 32)
     assert made.targets.hand.shape == (3, 8, 8)

@@ -3,10 +3,10 @@ import torch
 from va_nerf_cases import SIZE, ring
 
 from hands_lib.hand.kinematics import forward_kinematics, mirror, rest_pose
+from hands_lib.hand.pairs import pair_faces
 from hands_lib.hand.surface import hand_surface
 from hands_lib.methods.va_nerf.observation import InputView
 from hands_lib.structures import Camera
-from hands_lib.worlds.interactions import pair_faces
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hands_lib.worlds.contact_kernel import crossings, faces_meet, sweep
+from hands_lib.geometry.kernels.contact import crossings, faces_meet, sweep
 
 
 def _cube(centre, half=0.5):

@@ -22,7 +22,8 @@ from tqdm.auto import tqdm
 
 from hands_lib.data.hand_pair_files import HandPairFile, order_named, read_hand_pairs, write_hand_pairs
 from hands_lib.data.hand_shapes import bent_beyond, shared_centre
-from hands_lib.methods.intersections.occupancy import OccupancyNetwork, OccupancySettings
+from hands_lib.methods.intersections.occupancy import OccupancyNetwork
+from hands_lib.methods.intersections.recorded_network import recorded_network
 from hands_lib.methods.intersections.untangle import Untangled, UntangleSettings, untangle
 from hands_lib.reproduce.checkpoints import load_checkpoint, save_checkpoint
 from hands_lib.reproduce.project import ProjectError, remove_leftovers, replacing
@@ -134,9 +135,7 @@ def load_network(root: Path | None = None) -> OccupancyNetwork:
     Raises ProjectError where no job has left its weights; the message names the command that makes it.
     """
     line = trained(*NETWORK, root=root)
-    network = OccupancyNetwork(OccupancySettings(**line.config["network"]))
-    network.load_state_dict(load_weights(line, root))
-    return network.eval().requires_grad_(False)
+    return recorded_network(line.config, load_weights(line, root))
 
 
 def _timed(

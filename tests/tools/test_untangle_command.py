@@ -11,8 +11,8 @@ import torch
 from hands_lib.data.hand_pair_files import read_hand_pairs
 from hands_lib.hand.kinematics import forward_kinematics, mirror, random_pose, rest_pose
 from hands_lib.hand.skeleton import reorder
-from hands_lib.reproduce import untangle as module
 from hands_lib.reproduce.command import main
+from hands_lib.tools import untangle as module
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_orders_asked_for_go_by_any_of_their_names(tmp_path, joints):
 
 
 def test_a_folder_that_is_not_there_is_found_before_anything_is_solved(tmp_path, joints, capsys, monkeypatch):
-    monkeypatch.setattr("hands_lib.reproduce.untangle.untangle", None)
+    monkeypatch.setattr("hands_lib.tools.untangle.untangle", None)
     source = written(tmp_path / "in.npz", joints)
     assert main(["untangle", source, str(tmp_path / "no" / "out.npz")]) == 1
     assert "no is no folder" in capsys.readouterr().err
@@ -152,7 +152,7 @@ def test_a_folder_that_is_not_there_is_found_before_anything_is_solved(tmp_path,
 
 def test_a_long_call_goes_on_where_it_was_interrupted(tmp_path, joints, monkeypatch, capsys):
     """Block by block, to the same bits; what belongs to other hands is not taken over."""
-    from hands_lib.reproduce import untangle as tool
+    from hands_lib.tools import untangle as tool
 
     monkeypatch.setattr(tool, "BLOCK", 2)
     source, whole, target = (

@@ -1,0 +1,1 @@
+"""What users run on their own data: `hands untangle` and the like. The book itself does not need them."""
