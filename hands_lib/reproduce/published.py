@@ -472,6 +472,17 @@ class AllOf(_Model):
     tests: list[Single] = Field(min_length=2)
 
 
+class Gate(_Model):
+    """What has to hold before a claim is judged at all: the module that the claim is about does its job, or
+    a baseline is no worse than a rule without learning. Where it does not hold, the claim is neither
+    reproduced nor not reproduced, and `otherwise` says why. `table`: where it is measured, if not in the
+    claim's own table."""
+
+    otherwise: str = Field(min_length=1, description="why nothing is judged where the gate does not hold")
+    table: str = ""
+    test: Annotated[Threshold | Comparison | Ratio | AllOf, Field(discriminator="kind")]
+
+
 class Claim(_Model):
     """A statement of the paper, in our words. `deterministic` claims need one seed, all others three or more.
     `region` says what pixels, joints or pairs its numbers are about, where the text alone would mislead."""
@@ -484,11 +495,20 @@ class Claim(_Model):
     deterministic: bool = False
     region: str = ""
     note: str = Field(default="", description="the one caveat that a reader of the verdict needs")
+    gate: Gate | None = None
 
     @property
     def tests(self) -> "Sequence[Threshold | Comparison | Ratio]":
         """The single tests, one or several."""
         return self.test.tests if isinstance(self.test, AllOf) else [self.test]
+
+    @property
+    def before(self) -> "Claim | None":
+        """Its gate as a claim on the table where it is measured."""
+        if self.gate is None:
+            return None
+        own = {"table": self.gate.table or self.table, "test": self.gate.test, "gate": None}
+        return self.model_copy(update=own)
 
 
 def rows_of(test: Threshold | Comparison | Ratio) -> list[str]:
@@ -580,6 +600,11 @@ class Published(_Model):
         for claim in self.own_claims:
             if claim.table not in self.tables | self.own_tables:
                 raise ValueError(f"own claim {claim.id} names table {claim.table!r}, not in the file")
+        for claim in (*self.claims, *self.own_claims):
+            if claim.before and claim.before.table not in self.tables | self.own_tables:
+                raise ValueError(
+                    f"the gate of claim {claim.id} names table {claim.before.table!r}, not in the file"
+                )
         entries = [entry.id for entry in self.inconsistencies]
         if len(set(entries)) < len(entries):
             raise ValueError("two inconsistencies share an id")
