@@ -79,7 +79,7 @@ class Row:
 
     @property
     def found(self) -> str:
-        """What was measured, in words; before that why it decides nothing, where the claim's gate is closed."""
+        """What was measured, in words; before that, why it decides nothing where the gate is closed."""
         gated = self.verdict.gated
         return f"Not judged, as {gated}. {_sentence(self._measured)}" if gated else self._measured
 

@@ -8,8 +8,8 @@ their chapter (`evidence.py`), and separately for every data set and protocol:
 - inconclusive: the interval contains both, there are too few seeds, or the claim's gate does not hold;
 - not run: no line.
 
-A gate (`published.Gate`) is judged by the same rules on the same lines, and holds only over its whole interval:
-a module that did not learn says nothing about a claim on it, whichever way the numbers fall.
+A gate (`published.Gate`) is judged by the same rules on the same lines, and holds only over its whole
+interval: a module that did not learn says nothing about a claim on it, whichever way the numbers fall.
 
 Two rows are compared seed by seed, as both see the same data under one seed: the interval is that of the mean
 difference (Student's t, `statistics.py`), or of the mean logarithm of a ratio. Where every seed of both rows
@@ -247,8 +247,8 @@ class _Judge:
 @dataclass(frozen=True)
 class Verdict:
     """The answer to one claim on one data set, with what it was judged on. Of several parts, seeds, examples
-    and effect are those of the one that decides, which `decided_by` names in words. `gated` says why the claim
-    is not judged, where its gate does not hold; `parts` then still say what was measured."""
+    and effect are those of the one that decides, which `decided_by` names in words. `gated` says why the
+    claim is not judged, where its gate does not hold; `parts` then still say what was measured."""
 
     claim: Claim
     answer: Answer

@@ -12,13 +12,19 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
-from hands_lib.methods.va_nerf.training import Pictures, TestPictures
+from hands_lib.methods.va_nerf.network import VANeRF
+from hands_lib.methods.va_nerf.observation import InputView
+from hands_lib.methods.va_nerf.rendering import RenderSettings, render_picture
+from hands_lib.methods.va_nerf.training import Pictures, TestPictures, beside_truth
 from hands_lib.metrics.image import crop, psnr, ssim, ssim_range_2
-from hands_lib.structures import TensorFields
+from hands_lib.structures import Camera, TensorFields
 
 LARGE_ANGLE = 30.0
+
+Method = Callable[[InputView, Camera], Float[Tensor, "scene height width 3"]]
+"""Anything that makes pictures of target views from input views: a network, or a rule without learning."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +82,47 @@ def _angles(pictures: Pictures) -> Float[Tensor, "frame view view"]:
     return torch.rad2deg(((traces - 1) / 2).clamp(-1, 1).acos())
 
 
+@torch.no_grad()
+def shown_by(
+    net: nn.Module, given: InputView, camera: Camera, settings: RenderSettings
+) -> Float[Tensor, "scene height width 3"]:
+    """Target views as a trained network shows them: a field is rendered, another network makes a picture."""
+    was_training = net.training
+    net.eval()
+    try:
+        if isinstance(net, VANeRF):
+            return render_picture(net, net.observe(given), camera, settings)[0]
+        return net(given, camera)
+    finally:
+        net.train(was_training)
+
+
+def views_by(
+    method: Method,
+    pictures: Pictures,
+    pairs: ViewPairs,
+    shown: Float[Tensor, "height width"] | None = None,
+    at_once: int = 8,
+) -> TestPictures:
+    """Whole pictures of the pairs' target views, `at_once` at a time, beside the truth.
+
+    shown  0 where the input pictures are blanked (Table 3), 1 elsewhere
+    """
+    found = []
+    for part in torch.arange(len(pairs.frame), device=pictures.image.device).split(at_once):
+        wanted = pairs[part].frame, pairs[part].view, pairs[part].target
+        given = pictures.input_view(*wanted[:2], shown)
+        made = method(given, pictures.camera(wanted[0], wanted[2]))
+        found.append(beside_truth(made, pictures, *wanted))
+    return joined(found)
+
+
 def image_scores(
     found: TestPictures,
     degrees: Float[Tensor, " pair"],
     perceptual: tuple[str, Callable[[Tensor, Tensor], Tensor]],
-) -> dict[str, tuple[float, str]]:
-    """Numbers with their units, over all pairs.
+) -> dict[str, float]:
+    """Column -> number, over all pairs; units stand with the columns of `book/published/va_nerf.yml`.
 
     psnr           of whole pictures, mean of their decibels; psnr_above_30: where the camera turned so far;
                    psnr_crop: of the rectangle around the hands
@@ -98,19 +139,19 @@ def image_scores(
         for one, other, mask in zip(picture, truth, found.foreground, strict=True)
     ]
     scores = {
-        "psnr": (decibels.mean().item(), "dB"),
-        "ssim": (torch.cat([ssim(*piece) for piece in pieces]).mean().item(), "1"),
-        name: (distance(picture, truth).mean().item(), "1"),
-        "psnr_crop": (torch.cat([psnr(*piece) for piece in pieces]).mean().item(), "dB"),
-        "ssim_range_2": (torch.cat([ssim_range_2(*piece) for piece in pieces]).mean().item(), "1"),
+        "psnr": decibels.mean().item(),
+        "ssim": torch.cat([ssim(*piece) for piece in pieces]).mean().item(),
+        name: distance(picture, truth).mean().item(),
+        "psnr_crop": torch.cat([psnr(*piece) for piece in pieces]).mean().item(),
+        "ssim_range_2": torch.cat([ssim_range_2(*piece) for piece in pieces]).mean().item(),
     }
     large = degrees >= LARGE_ANGLE
     if large.any():
-        scores["psnr_above_30"] = (decibels[large].mean().item(), "dB")
+        scores["psnr_above_30"] = decibels[large].mean().item()
     parts = {"psnr_seen": found.seen, "psnr_hidden": found.foreground & ~found.seen}
     for part, mask in parts.items():
         if mask.any():
-            scores[part] = (-10 * error[mask].mean().log10().item(), "dB")
+            scores[part] = -10 * error[mask].mean().log10().item()
     return scores
 
 

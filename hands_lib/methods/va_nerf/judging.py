@@ -55,8 +55,8 @@ def judged(
     return score.sigmoid(), None if visible is None else visible.sigmoid()
 
 
-def critic_scores(judge: Discriminator, given: Asked, found: TestPictures) -> dict[str, tuple[float, str]]:
-    """Names, values and unit.
+def critic_scores(judge: Discriminator, given: Asked, found: TestPictures) -> dict[str, float]:
+    """Column -> percent.
 
     score_real_above_rendered   of two pictures, the real one has the higher score
     map_seen_above_hidden       of two pixels of hands in rendered pictures, the seen one has the higher value
@@ -74,7 +74,7 @@ def critic_scores(judge: Discriminator, given: Asked, found: TestPictures) -> di
             "hidden_real_above_rendered": share_above(real[hidden], visible[hidden]),
             "mean_map_hidden": 100 * visible[hidden].mean().item(),
         }
-    return {name: (number, "%") for name, number in numbers.items()}
+    return numbers
 
 
 def closest_match(given: Asked, reach: int | None = None) -> Float[Tensor, "pair height width"]:
