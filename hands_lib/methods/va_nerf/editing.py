@@ -11,9 +11,11 @@ from torch import Tensor
 
 from hands_lib.geometry.raster import rasterize
 from hands_lib.hand.skeleton import JOINTS
+from hands_lib.methods.va_nerf.evaluation import Method
 from hands_lib.methods.va_nerf.network import Observation
 from hands_lib.methods.va_nerf.observation import InputView
 from hands_lib.methods.va_nerf.without_learning import shown_skin, skin_colour
+from hands_lib.structures import Camera
 
 _INSIDE = JOINTS.index("middle_1")  # a joint that flesh surrounds on all sides
 _DOT = 0.01  # of the hand's size
@@ -49,6 +51,15 @@ def tell_erased(observation: Observation, shown: Float[Tensor, "height width"]) 
     there = shown[y.clamp(0, height - 1), x.clamp(0, width - 1)] > 0
     evidence = replace(evidence, vertex_visible=evidence.vertex_visible & there)
     return replace(observation, evidence=evidence)
+
+
+def filling(method: Method) -> Method:
+    """The same method, which is given its input with the holes filled."""
+
+    def filled(given: InputView, camera: Camera) -> Float[Tensor, "scene height width 3"]:
+        return method(fill_with_skin(given), camera)
+
+    return filled
 
 
 def fill_with_skin(given: InputView) -> InputView:

@@ -77,6 +77,27 @@ def critic_scores(judge: Discriminator, given: Asked, found: TestPictures) -> di
     return numbers
 
 
+def visible_of(
+    judge: Discriminator, given: Asked, found: TestPictures, rendered: bool = True
+) -> Float[Tensor, "pair height width"]:
+    """The map of rendered or true pictures; 0 outside the hands. Raises ValueError for the binary kind."""
+    _, visible = judged(judge, given, found, rendered)
+    if visible is None:
+        raise ValueError("a binary discriminator has no map")
+    return visible * found.foreground
+
+
+def visibility_maps(
+    judge: Discriminator, given: Asked, found: TestPictures
+) -> dict[str, Float[Tensor, "pair height width *channel"]]:
+    """What Fig. 7 shows: the field's pictures, the map of them, and that of the real pictures."""
+    return {
+        "field": found.rendered,
+        "V of it": visible_of(judge, given, found),
+        "V of real": visible_of(judge, given, found, rendered=False),
+    }
+
+
 def closest_match(given: Asked, reach: int | None = None) -> Float[Tensor, "pair height width"]:
     """How far the closest colour of the input's correspondence map is from that of each target pixel.
 

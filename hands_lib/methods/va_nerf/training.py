@@ -65,6 +65,11 @@ class Pictures(TensorFields):
         return InputView(image, camera, *hands, self.faces)
 
 
+def as_bytes(values: Float[Tensor, "*any"]) -> UInt8[Tensor, "*any"]:
+    """Values in [0, 1] as bytes on the CPU, cut off: what a job keeps of a picture or of a map."""
+    return (255 * values.float().clamp(0, 1)).byte().cpu()
+
+
 @dataclass(frozen=True)
 class Patches(TensorFields):
     """What a step is made of: scenes, each with an input view and a square of another view."""
