@@ -67,11 +67,13 @@ def warped(given: InputView, camera: Camera) -> Float[Tensor, "scene height widt
     seen = shown.foreground & (shown.interpolate(mesh.faces, sees)[..., 0] >= 0.5)
     places = given.camera.project(shown.interpolate(mesh.faces, mesh.vertices).flatten(1, 2))
     scene = torch.arange(len(places), device=places.device)[:, None].expand(places.shape[:2])
-    found = sample_at_pixels(
-        given.image.movedim(-1, 1), scene.flatten(), places.flatten(0, 1), given.image.shape[1:3]
-    ).view(*seen.shape, 3)
-    read = seen & (found > 0).any(dim=-1)
-    colours = torch.where(read[..., None], found, skin_colour(given)[:, None, None])
+    # Skin alone is read: no background is mixed in at the contours, and no paint.
+    skin = shown_skin(given)[..., None].to(given.image)
+    maps = torch.cat([given.image * skin, skin], dim=-1).movedim(-1, 1)
+    found = sample_at_pixels(maps, scene.flatten(), places.flatten(0, 1), given.image.shape[1:3])
+    colour, share = found.view(*seen.shape, 4).split([3, 1], dim=-1)
+    read = seen[..., None] & (share > 0.5)
+    colours = torch.where(read, colour / share.clamp(min=0.5), skin_colour(given)[:, None, None])
     return _averaged(colours * shown.foreground[..., None])
 
 
