@@ -79,7 +79,12 @@ class Row:
 
     @property
     def found(self) -> str:
-        """What was measured, in words."""
+        """What was measured, in words; before that, why it decides nothing where the gate is closed."""
+        gated = self.verdict.gated
+        return f"Not judged, as {gated}. {_sentence(self._measured)}" if gated else self._measured
+
+    @property
+    def _measured(self) -> str:
         verdict = self.verdict
         if verdict.answer == "not run":
             return verdict.judged_on

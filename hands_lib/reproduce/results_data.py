@@ -111,6 +111,7 @@ class VerdictData(_Model):
     judged_on: str
     text: str
     decided_by: str = Field(description="of several tests, the one that decides")
+    gated: str = Field(description="why the claim is not judged; empty where it is")
     parts: list[PartData]
 
 

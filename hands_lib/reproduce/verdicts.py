@@ -5,8 +5,11 @@ their chapter (`evidence.py`), and separately for every data set and protocol:
 
 - reproduced: the claim holds, and so does it over the whole 95 % interval;
 - not reproduced: it fails over the whole interval;
-- inconclusive: the interval contains both, or there are too few seeds;
+- inconclusive: the interval contains both, there are too few seeds, or the claim's gate does not hold;
 - not run: no line.
+
+A gate (`published.Gate`) is judged by the same rules on the same lines, and holds only over its whole
+interval: a module that did not learn says nothing about a claim on it, whichever way the numbers fall.
 
 Two rows are compared seed by seed, as both see the same data under one seed: the interval is that of the mean
 difference (Student's t, `statistics.py`), or of the mean logarithm of a ratio. Where every seed of both rows
@@ -244,7 +247,8 @@ class _Judge:
 @dataclass(frozen=True)
 class Verdict:
     """The answer to one claim on one data set, with what it was judged on. Of several parts, seeds, examples
-    and effect are those of the one that decides, which `decided_by` names in words."""
+    and effect are those of the one that decides, which `decided_by` names in words. `gated` says why the
+    claim is not judged, where its gate does not hold; `parts` then still say what was measured."""
 
     claim: Claim
     answer: Answer
@@ -256,13 +260,15 @@ class Verdict:
     examples: int = 0
     effect: Effect | None = None
     deciding: Part | None = None
+    gated: str = ""
 
     @property
     def standing(self) -> Standing:
         """The answer as a reader needs it: what is open because a part was never measured is told apart from
         what the measurements leave open."""
         if self.answer == "inconclusive":
-            undecided = any(part.answer == "inconclusive" for part in self.parts)
+            answers = {part.answer for part in self.parts}
+            undecided = "inconclusive" in answers or bool(self.gated and "not run" not in answers)
             return "undecided" if undecided else "not measured"
         return "not measured" if self.answer == "not run" else self.answer
 
@@ -295,8 +301,23 @@ def _verdict(judge: _Judge) -> Verdict | None:
         decided_by = f"not measured: {', '.join(labels)}"
     profile, dataset, version, protocol = judge.group
     judged_on = f"{dataset} {version}, {profile} profile; {protocol}"
-    own = (judged_on, parts, decided_by, one.seeds, one.examples, one.effect, one)
-    return Verdict(judge.claim, answer, text, *own)
+    gated = _gated(judge)
+    own = (judged_on, parts, decided_by, one.seeds, one.examples, one.effect, one, gated)
+    return Verdict(judge.claim, "inconclusive" if gated else answer, text, *own)
+
+
+def _gated(judge: _Judge) -> str:
+    """Why a claim is not judged on these lines; empty where its gate holds, or where it has none."""
+    before = judge.claim.before
+    if judge.claim.gate is None or before is None:
+        return ""
+    own = replace(judge, claim=before)
+    closed = [part for test in before.tests for part in own.parts(test) if part.answer != "reproduced"]
+    if not closed:
+        return ""
+    one = min(closed, key=lambda part: (part.answer != "not run", part.clearance))
+    asked = f" (asked: {one.wanted})" if one.wanted else ""
+    return f"{judge.claim.gate.otherwise}: {one.row}, {one.label}: {one.plain or one.answer}{asked}"
 
 
 def judge(
@@ -357,7 +378,9 @@ def claims_text(published: Sequence[Published], evidence: Mapping[str, Evidence]
             for verdict in judge(claim, evidence[system.slug]):
                 (targets if isinstance(claim, OwnClaim) else claims).append(verdict.standing)
                 lines.append(f"{verdict.standing.upper():<15} {system.title}: {said(claim)} ({claim.where})")
-                details = [text for text in (verdict.text, verdict.decided_by, verdict.judged_on) if text]
+                gated = f"not judged, as {verdict.gated}" if verdict.gated else ""
+                said_of_it = (gated, verdict.text, verdict.decided_by, verdict.judged_on)
+                details = [text for text in said_of_it if text]
                 lines += [f"{'':<15} {'; '.join(details)}"] if details else []
     lines.append(count_standings(claims) or "no claim is written down")
     return "\n".join(lines + ([f"targets of this book: {count_standings(targets)}"] if targets else []))
@@ -398,7 +421,8 @@ def undecided(published: Published, evidence: Evidence) -> list[Undecided]:
             # one part that fails decides for all; else each has to hold
             failing = [part for part in parts if part.clearance < 0 and part.needed]
             complete = all(part.answer != "not run" for part in verdict.parts)
-            if verdict.answer == "inconclusive" and parts and (failing or complete):
+            open_ = verdict.answer == "inconclusive" and not verdict.gated
+            if open_ and parts and (failing or complete):
                 chosen = [min(failing, key=lambda part: part.needed or 0)] if failing else parts
                 needed = [part.needed for part in chosen if part.needed]
                 jobs: dict[tuple[str, str, str], dict[int, float]] = {}

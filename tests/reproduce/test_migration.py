@@ -64,6 +64,13 @@ VERDICTS = {  # what that commit said of its 104 claims, of which one was measur
 }
 
 
+SINCE = {  # claims that are newer
+    "va_nerf/better-than-one-colour", "va_nerf/better-than-one-colour-where-hidden",
+    "va_nerf/better-than-the-input-laid-on", "va_nerf/better-than-one-colour-under-masks",
+    "va_nerf/visibility-where-hidden", "va_nerf/paper-beats-release-on-hands",
+}  # fmt: skip
+
+
 def git(*arguments: str, given: bytes = b"") -> bytes:
     return subprocess.run(["git", *arguments], cwd=ROOT, input=given, capture_output=True, check=True).stdout
 
@@ -131,7 +138,10 @@ def test_the_old_interval_gives_the_old_verdicts() -> None:
     for system in read_all_published(ROOT):
         evidence = read_evidence(system.slug, ROOT)
         for claim in (*system.claims, *system.own_claims):
-            for verdict in judge(claim, evidence, bootstrap, "plain"):
+            if f"{system.slug}/{claim.id}" in SINCE:
+                continue
+            ungated = claim.model_copy(update={"gate": None})  # which were not there then
+            for verdict in judge(ungated, evidence, bootstrap, "plain"):
                 answers[verdict.answer].append(f"{system.slug}/{claim.id}")
     assert len(answers.pop("not run")) == 41
     assert {answer: sorted(claims) for answer, claims in answers.items()} == {

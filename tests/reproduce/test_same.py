@@ -285,6 +285,25 @@ def test_equal_numbers_keep_the_version(book: Path, told: dict[str, Proof]) -> N
     assert parse_line(path.read_text()).parameters == {"updates": 50}
 
 
+def test_a_new_job_changes_no_number_of_the_others(book: Path, told: dict[str, Proof]) -> None:
+    before = proved(book)
+    now = changed(book)
+    told[before] = Proof([line()], presets_of(book))
+    told[now] = Proof([line(), line(0.5, job="rule")], presets_of(book))
+    code, text = said(book)
+    assert code == 0
+    assert "equal to the last bit" in text
+    assert "new: rule, seed 0" in text
+    again = proved(book)
+    edit(page_of(book), "0.25 * 2 * gradient", "0.125 * 4 * gradient")
+    last = commit(book)
+    told[again] = told[now]
+    told[last] = Proof([line()], presets_of(book))  # one that is gone is a difference
+    code, text = said(book)
+    assert code == 1
+    assert "rule, seed 0: errors | full | error: 0.5 -> nothing" in text
+
+
 def test_other_numbers_are_listed_and_nothing_is_written(book: Path, told: dict[str, Proof]) -> None:
     old = proved(book)
     new = changed(book)

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from toy import commit, write_toy_book
 
 from hands_lib.reproduce import Job, compare, read_lines, record_job
@@ -99,3 +100,61 @@ def test_hands_plan_says_which_seeds_would_decide(book: Path, monkeypatch, capsy
     measure(book, "base", [2.0, 2.1, 2.2])
     assert main(["plan", "--undecided"]) == 0
     assert capsys.readouterr().out == "no claim is undecided\n"
+
+
+def gated(book: Path, **gate: object) -> None:
+    """The toy's claim, from now on with a gate."""
+    path = book / "book" / "published" / "toy.yml"
+    content = yaml.safe_load(path.read_text())
+    content["claims"][0]["gate"] = {"otherwise": "the module did not learn"} | gate
+    path.write_text(yaml.safe_dump(content))
+
+
+ABOVE = {"kind": "threshold", "metric": "error", "rows": ["full"], "above": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("full", "base", "ungated"),
+    [([1.0, 2.0, 3.0], [4.0, 5.0, 6.5], "REPRODUCED"), ([1.0, 2.0, 2.5], [0.0, 0.9, 1.6], "NOT REPRODUCED")],
+)
+def test_behind_a_closed_gate_nothing_is_reproduced_and_nothing_refuted(
+    book: Path, monkeypatch, capsys, full: list[float], base: list[float], ungated: str
+) -> None:
+    monkeypatch.chdir(book)
+    measure(book, "full", full)
+    measure(book, "base", base)
+    main(["claims"])
+    assert capsys.readouterr().out.startswith(f"{ungated} ")
+    gated(book, test=ABOVE)  # its mean is below
+    main(["claims"])
+    text = capsys.readouterr().out
+    assert text.startswith("UNDECIDED ")
+    assert "not judged, as the module did not learn: full, error: " in text
+    assert "(asked: above 3 m)" in text
+    assert text.endswith("1 undecided\n")
+    main(["plan", "--undecided"])  # more seeds of the rows would not open the gate
+    assert capsys.readouterr().out == "no claim is undecided\n"
+    shown = repr(compare("toy", root=book))
+    assert "Not judged, as the module did not learn" in shown
+    gated(book, test=ABOVE | {"above": -5.0})
+    main(["claims"])
+    assert capsys.readouterr().out.startswith(f"{ungated} ")
+
+
+def test_a_gate_that_was_not_measured_or_is_open_lets_nothing_through(
+    book: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(book)
+    measure(book, "full", [1.0, 2.0, 3.0])
+    measure(book, "base", [4.0, 5.0, 6.5])
+    gated(book, test=ABOVE | {"rows": ["other"]})
+    main(["claims"])
+    text = capsys.readouterr().out
+    assert text.startswith("UNDECIDED ")
+    assert "other, error: not run" in text
+    gated(book, test=ABOVE | {"above": 1.9})  # 2 +- 2.5: its interval contains both
+    main(["claims"])
+    assert capsys.readouterr().out.startswith("UNDECIDED ")
+    gated(book, table="elsewhere", test=ABOVE)
+    assert main(["claims"]) == 1
+    assert "the gate of claim better names table 'elsewhere'" in capsys.readouterr().err

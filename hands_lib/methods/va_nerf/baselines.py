@@ -19,15 +19,34 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hands_lib.geometry.raster import rasterize
-from hands_lib.methods.va_nerf.network import FieldSettings, Observation, VANeRF
+from hands_lib.methods.va_nerf.discriminator import cropped_at
+from hands_lib.methods.va_nerf.network import FieldSettings, Observation, VANeRF, keypoint_nerf
 from hands_lib.methods.va_nerf.observation import InputView
-from hands_lib.methods.va_nerf.rendering import Rendering
+from hands_lib.methods.va_nerf.rendering import Rendering, RenderSettings, picture_rays, render_rays
+from hands_lib.methods.va_nerf.training import Patches, Pictures, patch_rays
 from hands_lib.nn.sampling import sample_at_pixels
 from hands_lib.structures import Camera, Mesh
 
 
 def parameter_count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
+
+
+def network_of(method: str, settings: FieldSettings, unet_width: int) -> nn.Module:
+    """A new network for a row of Table 1; the fields have the sizes of `settings`, SMPLpix has its own.
+
+    Raises ValueError for another row.
+    """
+    match method:
+        case "Ours":
+            return VANeRF(settings)
+        case "KeypointNeRF" | "HandNeRF":
+            return VANeRF(keypoint_nerf(settings))
+        case "NHP":
+            return NHP(settings)
+        case "SMPLpix":
+            return SMPLpix(unet_width)
+    raise ValueError(f"Table 1 has no method {method!r}")
 
 
 # --- NHP: features tied to a body model ----------------------------------------------------------------
@@ -129,6 +148,26 @@ def depth_loss(
     sees = distance > 0
     off = (rendered.depth - rendered.opacity * distance).abs()
     return weight * (off * sees).sum() / sees.sum().clamp(min=1)
+
+
+def guided_patches(
+    net: VANeRF,
+    pictures: Pictures,
+    patches: Patches,
+    side: int,
+    settings: RenderSettings,
+    generator: torch.Generator | None = None,
+) -> tuple[Float[Tensor, "scene side side 3"], Float[Tensor, "scene side side 3"], Float[Tensor, ""]]:
+    """Patches as the field shows them, as they are, and `depth_loss`: what HandNeRF learns from."""
+    given, camera = (
+        pictures.input_view(patches.frame, patches.view),
+        pictures.camera(patches.frame, patches.target),
+    )
+    seen = render_rays(net, net.observe(given), *patch_rays(pictures, patches, side), settings, generator)
+    distance = surface_distance(given.mesh, camera, picture_rays(camera)[1])
+    distance = cropped_at(distance[..., None], patches.corner, side).flatten(1)
+    truth = cropped_at(pictures.colours(patches.frame, patches.target), patches.corner, side)
+    return seen.colour.unflatten(1, (side, side)), truth, depth_loss(seen, distance)
 
 
 # --- SMPLpix: in the picture ---------------------------------------------------------------------------

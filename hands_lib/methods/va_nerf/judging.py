@@ -55,8 +55,8 @@ def judged(
     return score.sigmoid(), None if visible is None else visible.sigmoid()
 
 
-def critic_scores(judge: Discriminator, given: Asked, found: TestPictures) -> dict[str, tuple[float, str]]:
-    """Names, values and unit.
+def critic_scores(judge: Discriminator, given: Asked, found: TestPictures) -> dict[str, float]:
+    """Column -> percent.
 
     score_real_above_rendered   of two pictures, the real one has the higher score
     map_seen_above_hidden       of two pixels of hands in rendered pictures, the seen one has the higher value
@@ -74,7 +74,28 @@ def critic_scores(judge: Discriminator, given: Asked, found: TestPictures) -> di
             "hidden_real_above_rendered": share_above(real[hidden], visible[hidden]),
             "mean_map_hidden": 100 * visible[hidden].mean().item(),
         }
-    return {name: (number, "%") for name, number in numbers.items()}
+    return numbers
+
+
+def visible_of(
+    judge: Discriminator, given: Asked, found: TestPictures, rendered: bool = True
+) -> Float[Tensor, "pair height width"]:
+    """The map of rendered or true pictures; 0 outside the hands. Raises ValueError for the binary kind."""
+    _, visible = judged(judge, given, found, rendered)
+    if visible is None:
+        raise ValueError("a binary discriminator has no map")
+    return visible * found.foreground
+
+
+def visibility_maps(
+    judge: Discriminator, given: Asked, found: TestPictures
+) -> dict[str, Float[Tensor, "pair height width *channel"]]:
+    """What Fig. 7 shows: the field's pictures, the map of them, and that of the real pictures."""
+    return {
+        "field": found.rendered,
+        "V of it": visible_of(judge, given, found),
+        "V of real": visible_of(judge, given, found, rendered=False),
+    }
 
 
 def closest_match(given: Asked, reach: int | None = None) -> Float[Tensor, "pair height width"]:

@@ -3,12 +3,15 @@
 Units  colours in [0, 1]; the paper's weights of the terms of Eq. 4 are `PAPER_WEIGHTS`
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
+
+from hands_lib.metrics.image import vgg_loss
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,11 @@ def laplacian_loss(
         loss = loss + 2**level * (difference - blurred).abs().mean()
         difference = smaller
     return loss / num_levels
+
+
+def perceptual_loss(device: str | torch.device) -> tuple[str, Callable[[Tensor, Tensor], Tensor]]:
+    """Name in records, and L_VGG where the trained weights of VGG-19 are on disk, else `laplacian_loss`."""
+    return vgg_loss(device) or ("laplacian_pyramid", laplacian_loss)
 
 
 def visibility_targets(

@@ -19,6 +19,7 @@ from hands_lib.methods.va_nerf.encoders import (
     smallest_picture,
 )
 from hands_lib.methods.va_nerf.fusion import (
+    PLACES,
     FeatureFusion,
     Fused,
     FusionSettings,
@@ -144,6 +145,31 @@ def keypoint_nerf(settings: FieldSettings) -> FieldSettings:
     density of its own. Mihajlovic et al. 2022; its own encoders and its fusion of many views are not here."""
     alone = replace(settings.fusion, places=("q",), weighting="none", average=False)
     return replace(settings, fusion=alone, density="free")
+
+
+def ablated(settings: FieldSettings, row: str) -> FieldSettings:
+    """The field of a row of Tables 4 and 5, at the sizes of `settings`, and of two rows of this book.
+
+    "q", "q + p", "q + p'", "q + p + p'"  which of the three places are read (Table 4)
+    "Attn. w/o Vis."                      all of them, with weights that do not know visibility (Table 5)
+    "KeypointNeRF"                        `keypoint_nerf`
+    "released code"                       `released`
+    "w = 5 mm"                            all of them, with a softer surface to begin with
+
+    Raises ValueError for another row.
+    """
+    if row == "KeypointNeRF":
+        return keypoint_nerf(settings)
+    if row == "released code":
+        return released(settings)
+    if row == "w = 5 mm":
+        return replace(settings, initial_width=0.005)
+    if row == "Attn. w/o Vis.":
+        return replace(settings, fusion=replace(settings.fusion, weighting="learned"))
+    places = tuple(row.split(" + "))
+    if not places or not set(places) <= set(PLACES):
+        raise ValueError(f"Tables 4 and 5 have no row {row!r}")
+    return replace(settings, fusion=replace(settings.fusion, places=places))
 
 
 def settings_from(values: Mapping[str, Any]) -> FieldSettings:
@@ -380,3 +406,12 @@ def _mlp(widths: tuple[int, ...], activation: nn.Module) -> nn.Sequential:
         layer for a, b in zip(widths[:-1], widths[1:], strict=True) for layer in (nn.Linear(a, b), activation)
     ]
     return nn.Sequential(*layers)
+
+
+def field_from(settings: Mapping[str, Any], kept: Mapping[str, Tensor]) -> VANeRF:
+    """A trained field from what its job recorded: settings as JSON, and weights under names that begin with
+    `net.`, which pictures may stand beside. Weights of half precision become single ones."""
+    net = VANeRF(settings_from(settings))
+    own = {name.removeprefix("net."): value for name, value in kept.items() if name.startswith("net.")}
+    net.load_state_dict(own)
+    return net.eval()

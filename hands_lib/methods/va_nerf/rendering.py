@@ -194,6 +194,18 @@ class _Samples:
         return everywhere.masked_scatter(wanted[..., None], colour)
 
 
+def picture_rays(
+    camera: Camera,
+) -> tuple[Float[Tensor, "scene height width 3"], Float[Tensor, "scene height width 3"]]:
+    """Origins and unit directions of the rays through every pixel of each scene's picture."""
+    sides = (torch.arange(side, device=camera.intrinsics.device) for side in (camera.height, camera.width))
+    rows, columns = torch.meshgrid(*sides, indexing="ij")
+    pixels = torch.stack([columns, rows], dim=-1).flatten(0, 1).to(camera.intrinsics.dtype)
+    rays = pixel_rays(camera, pixels.expand(len(camera.intrinsics), -1, 2))
+    origins, directions = (part.unflatten(1, (camera.height, camera.width)) for part in rays)
+    return origins, directions
+
+
 def render_picture(
     net: VANeRF,
     observation: Observation,
@@ -205,18 +217,13 @@ def render_picture(
 
     rays_at_once  bounds the memory, and changes nothing else
     """
-    device = observation.texture.device
-    rows, columns = torch.meshgrid(
-        torch.arange(camera.height, device=device), torch.arange(camera.width, device=device), indexing="ij"
-    )
-    pixels = torch.stack([columns, rows], dim=-1).flatten(0, 1).to(camera.intrinsics.dtype)
     num_scenes = len(camera.intrinsics)
-    origins, directions = pixel_rays(camera, pixels.expand(num_scenes, -1, 2))
+    origins, directions = (part.flatten(1, 2) for part in picture_rays(camera))
     near, far = box_interval(origins, directions, *hand_box(observation, settings.margin))
     # Rays that meet the box of any scene; the others see the background.
     meeting = (far > near).any(dim=0).nonzero()[:, 0]
-    colour = origins.new_zeros(num_scenes, len(pixels), 3)
-    opacity = origins.new_zeros(num_scenes, len(pixels))
+    colour = torch.zeros_like(origins)
+    opacity = origins.new_zeros(origins.shape[:2])
     with torch.no_grad():
         for part in meeting.split(max(1, rays_at_once // num_scenes)):
             seen = render_rays(net, observation, origins[:, part], directions[:, part], settings)

@@ -50,6 +50,11 @@ class ToldDiscriminator(Discriminator):
         return self.score(together)[:, 0], self.map(torch.cat([given, self.features(given)], dim=1))[:, 0]
 
 
+def critic_of(kind: str) -> Discriminator:
+    """A new discriminator of the kind "visibility", "binary" or "told"."""
+    return ToldDiscriminator() if kind == "told" else Discriminator(kind)
+
+
 def _one_wider(layer: nn.Conv2d) -> nn.Conv2d:
     """A new layer with one more channel to look at."""
     return nn.Conv2d(layer.in_channels + 1, layer.out_channels, layer.kernel_size, padding=layer.padding)

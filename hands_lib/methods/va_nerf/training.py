@@ -17,7 +17,7 @@ from hands_lib.methods.va_nerf.discriminator import cropped_at, seen_from_input
 from hands_lib.methods.va_nerf.losses import PAPER_WEIGHTS, LossWeights, colour_loss, laplacian_loss
 from hands_lib.methods.va_nerf.network import VANeRF
 from hands_lib.methods.va_nerf.observation import InputView, gather_evidence
-from hands_lib.methods.va_nerf.rendering import RenderSettings, render_picture, render_rays
+from hands_lib.methods.va_nerf.rendering import RenderSettings, render_rays
 from hands_lib.nn.descent import Player
 from hands_lib.render.volume import pixel_rays
 from hands_lib.structures import Camera, TensorFields
@@ -63,6 +63,11 @@ class Pictures(TensorFields):
             image = image * shown[..., None].to(image)
         hands = self.vertices[frame], self.joints[frame]
         return InputView(image, camera, *hands, self.faces)
+
+
+def as_bytes(values: Float[Tensor, "*any"]) -> UInt8[Tensor, "*any"]:
+    """Values in [0, 1] as bytes on the CPU, cut off: what a job keeps of a picture or of a map."""
+    return (255 * values.float().clamp(0, 1)).byte().cpu()
 
 
 @dataclass(frozen=True)
@@ -159,25 +164,6 @@ class TestPictures(TensorFields):
     foreground: Bool[Tensor, "pair height width"]
     seen: Bool[Tensor, "pair height width"]
     """Pixels of hands whose surface the input camera sees."""
-
-
-def render_views(
-    net: VANeRF,
-    pictures: Pictures,
-    frame: Int[Tensor, " pair"],
-    view: Int[Tensor, " pair"],
-    target: Int[Tensor, " pair"],
-    settings: RenderSettings,
-    shown: Float[Tensor, "height width"] | None = None,
-) -> TestPictures:
-    """Renders the target views from the input views, all at once: give as many as fit into memory.
-
-    shown  0 where the input pictures are blanked (Table 3), 1 elsewhere
-    """
-    with torch.no_grad():
-        observation = net.observe(pictures.input_view(frame, view, shown))
-        picture, _ = render_picture(net, observation, pictures.camera(frame, target), settings)
-    return beside_truth(picture, pictures, frame, view, target)
 
 
 def beside_truth(

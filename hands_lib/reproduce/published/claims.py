@@ -65,6 +65,17 @@ class AllOf(StrictModel):
     tests: list[Single] = Field(min_length=2)
 
 
+class Gate(StrictModel):
+    """What has to hold before a claim is judged at all: the module that the claim is about does its job, or
+    a baseline is no worse than a rule without learning. Where it does not hold, the claim is neither
+    reproduced nor not reproduced, and `otherwise` says why. `table`: where it is measured, if not in the
+    claim's own table."""
+
+    otherwise: str = Field(min_length=1, description="why nothing is judged where the gate does not hold")
+    table: str = ""
+    test: Annotated[Threshold | Comparison | Ratio | AllOf, Field(discriminator="kind")]
+
+
 class Claim(StrictModel):
     """A statement of the paper, in our words. `deterministic` claims need one seed, all others three or more.
     `region` says what pixels, joints or pairs its numbers are about, where the text alone would mislead."""
@@ -77,11 +88,20 @@ class Claim(StrictModel):
     deterministic: bool = False
     region: str = ""
     note: str = Field(default="", description="the one caveat that a reader of the verdict needs")
+    gate: Gate | None = None
 
     @property
     def tests(self) -> "Sequence[Threshold | Comparison | Ratio]":
         """The single tests, one or several."""
         return self.test.tests if isinstance(self.test, AllOf) else [self.test]
+
+    @property
+    def before(self) -> "Claim | None":
+        """Its gate as a claim on the table where it is measured."""
+        if self.gate is None:
+            return None
+        own = {"table": self.gate.table or self.table, "test": self.gate.test, "gate": None}
+        return self.model_copy(update=own)
 
 
 def rows_of(test: Threshold | Comparison | Ratio) -> list[str]:

@@ -87,6 +87,11 @@ class Published(StrictModel):
         for claim in self.own_claims:
             if claim.table not in self.tables | self.own_tables:
                 raise ValueError(f"own claim {claim.id} names table {claim.table!r}, not in the file")
+        for claim in (*self.claims, *self.own_claims):
+            if claim.before and claim.before.table not in self.tables | self.own_tables:
+                raise ValueError(
+                    f"the gate of claim {claim.id} names table {claim.before.table!r}, not in the file"
+                )
         entries = [entry.id for entry in self.inconsistencies]
         if len(set(entries)) < len(entries):
             raise ValueError("two inconsistencies share an id")

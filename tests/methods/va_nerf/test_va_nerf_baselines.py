@@ -2,13 +2,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from va_nerf_cases import SIZE, TINY, ring
+from va_nerf_cases import SIZE, TINY, all_views, ring
 
 from hands_lib.geometry.raster import rasterize
 from hands_lib.methods.va_nerf import baselines
 from hands_lib.methods.va_nerf.network import VANeRF, keypoint_nerf
 from hands_lib.methods.va_nerf.observation import chosen
 from hands_lib.methods.va_nerf.rendering import RenderSettings, render_rays
+from hands_lib.methods.va_nerf.training import Pictures, draw_patches, patch_rays, render_patches
 from hands_lib.render.volume import pixel_rays
 from hands_lib.structures import Camera
 
@@ -144,3 +145,50 @@ def test_smplpix_learns_one_picture(view, target):
     odd = replace(view, image=view.image[:, :30, :30], camera=small)
     with pytest.raises(ValueError, match="30 x 30"):
         net(odd, target)
+
+
+def test_every_method_of_table_1_is_what_it_says():
+    built = {
+        name: baselines.network_of(name, TINY, 8)
+        for name in ("Ours", "KeypointNeRF", "HandNeRF", "NHP", "SMPLpix")
+    }
+    assert built["Ours"].settings == TINY
+    assert built["KeypointNeRF"].settings == built["HandNeRF"].settings == keypoint_nerf(TINY)
+    assert type(built["NHP"]) is baselines.NHP
+    assert type(built["SMPLpix"]) is baselines.SMPLpix
+    with pytest.raises(ValueError, match="no method 'IBRNet'"):
+        baselines.network_of("IBRNet", TINY, 8)
+
+
+def test_what_guides_handnerf_is_the_surface_behind_each_pixel(view):
+    """Patches as those of the other fields; the loss, pixel by pixel, from the rays of the patch alone."""
+    camera = ring(3, view.vertices[0])
+    both = [values.expand(2, *values.shape) for values in (camera.intrinsics, camera.camera_from_world)]
+    mesh = replace(view.mesh, vertices=view.mesh.vertices[:, None])
+    foreground = rasterize(mesh, camera).foreground
+    image = (200 * foreground[..., None]).expand(2, 3, SIZE, SIZE, 3).to(torch.uint8)
+    counts = all_views(2, 3)
+    pictures = Pictures(image, foreground, *both, view.vertices, view.joints, view.faces, *counts)
+    net = VANeRF(keypoint_nerf(TINY)).eval()
+    drawn = draw_patches(pictures, 2, 8, torch.Generator().manual_seed(3))
+    colour, truth, guidance = baselines.guided_patches(net, pictures, drawn, 8, FEW)
+    plain = render_patches(net, pictures, drawn, 8, FEW)
+    assert torch.equal(colour, plain[0])
+    assert torch.equal(truth, plain[1])
+    rays = patch_rays(pictures, drawn, 8)
+    given = pictures.input_view(drawn.frame, drawn.view)
+    seen = render_rays(net, net.observe(given), *rays, FEW)
+    shown = rasterize(given.mesh, pictures.camera(drawn.frame, drawn.target))
+    total, number = 0.0, 0
+    for n, (left, top) in enumerate(drawn.corner.tolist()):
+        axis = pictures.camera(drawn.frame, drawn.target).camera_from_world[n, 2, :3]
+        for row in range(8):
+            for column in range(8):
+                if shown.face[n, top + row, left + column] < 0:
+                    continue
+                ray = 8 * row + column
+                depth = shown.depth[n, top + row, left + column] / (rays[1][n, ray] @ axis)
+                off = seen.depth[n, ray] - seen.opacity[n, ray] * depth
+                total, number = total + abs(off.item()), number + 1
+    assert number > 30
+    assert guidance.item() == pytest.approx(10 * total / number, rel=1e-4)

@@ -5,7 +5,21 @@ import pytest
 import torch
 from va_nerf_cases import SIZE, TINY, all_views, ring
 
-from hands_lib.methods.va_nerf.evaluation import draw_view_pairs, image_scores, joined, view_pairs
+from hands_lib.methods.va_nerf.evaluation import (
+    FIGURES,
+    comes_back,
+    comparison_rows,
+    discriminator_rows,
+    draw_view_pairs,
+    figure_columns,
+    figure_pairs,
+    figure_pictures,
+    image_scores,
+    joined,
+    training_strip,
+    view_pairs,
+    views_by,
+)
 from hands_lib.methods.va_nerf.network import keypoint_nerf, settings_from
 from hands_lib.methods.va_nerf.training import Pictures, TestPictures, beside_truth
 from hands_lib.structures import Camera
@@ -86,16 +100,16 @@ def test_scores_of_known_errors():
     scores = image_scores(joined(parts), degrees, ("distance", lambda a, b: (a - b).abs().sum((1, 2, 3))))
     share = 16 * 16 / 32**2
     whole = -10 * math.log10(share * (0.1**2 + 0.2**2) / 2)
-    assert scores["psnr"] == (pytest.approx(whole, abs=1e-3), "dB")
-    assert scores["psnr_above_30"][0] == pytest.approx(whole, abs=1e-3)
-    assert scores["psnr_seen"][0] == pytest.approx(20, abs=1e-3)
-    assert scores["psnr_hidden"][0] == pytest.approx(-20 * math.log10(0.2), abs=1e-3)
-    assert scores["distance"][0] == pytest.approx(16 * 8 * 3 * 0.3, rel=1e-4)
-    assert scores["ssim"][0] < scores["ssim_range_2"][0] < 1
+    assert scores["psnr"] == pytest.approx(whole, abs=1e-3)
+    assert scores["psnr_above_30"] == pytest.approx(whole, abs=1e-3)
+    assert scores["psnr_seen"] == pytest.approx(20, abs=1e-3)
+    assert scores["psnr_hidden"] == pytest.approx(-20 * math.log10(0.2), abs=1e-3)
+    assert scores["distance"] == pytest.approx(16 * 8 * 3 * 0.3, rel=1e-4)
+    assert scores["ssim"] < scores["ssim_range_2"] < 1
     perfect = image_scores(
         replace(found, rendered=truth + 1e-6), degrees, ("distance", lambda a, b: a.sum((1, 2, 3)))
     )
-    assert perfect["ssim"][0] == pytest.approx(1, abs=1e-4)
+    assert perfect["ssim"] == pytest.approx(1, abs=1e-4)
 
 
 def test_blanked_inputs_and_what_they_show(pictures):
@@ -118,3 +132,110 @@ def test_settings_survive_a_record():
         assert settings_from(json.loads(json.dumps(asdict(settings)))) == settings
     assert keypoint_nerf(TINY).fusion.places == ("q",)
     assert keypoint_nerf(TINY).density == "free"
+
+
+def test_pictures_a_few_at_a_time_are_those_of_all_at_once(pictures):
+    """The method is given the blanked picture; what the input sees is judged by the whole one."""
+    lit = replace(pictures, image=pictures.image + 100)
+    pairs = draw_view_pairs(lit, 5)
+    shown = torch.ones(SIZE, SIZE)
+    shown[4:9] = 0
+
+    def method(given, camera):
+        return given.image + camera.intrinsics[:, 0, 2, None, None, None] / 1000
+
+    found = views_by(method, lit, pairs, shown, at_once=2)
+    once = views_by(method, lit, pairs, shown, at_once=5)
+    assert torch.equal(found.rendered, once.rendered)
+    assert (found.rendered[:, 4:9].amax(dim=(1, 2, 3)) < found.rendered[:, 9:].amax(dim=(1, 2, 3))).all()
+    assert torch.equal(found.target, lit.colours(pairs.frame, pairs.target))
+    assert torch.equal(found.seen, views_by(method, lit, pairs).seen)
+
+
+def distance(a, b):
+    return (a - b).abs().sum((1, 2, 3))
+
+
+def echo(given, camera):
+    """A method that shows its input again."""
+    return given.image
+
+
+@pytest.fixture(scope="module")
+def noisy(pictures):
+    generator = torch.Generator().manual_seed(5)
+    image = torch.randint(1, 255, pictures.image.shape, generator=generator).to(torch.uint8)
+    return replace(pictures, image=image)
+
+
+def test_tables_1_to_3_are_of_these_pairs_and_masks(noisy):
+    """PSNR by hand, from the pictures themselves."""
+    pairs = draw_view_pairs(noisy, 6)
+    rows = comparison_rows("echo", echo, noisy, pairs, [0.25, 0.5], ("distance", distance))
+    assert {table: list(own) for table, own in rows.items()} == {
+        "comparison": ["echo"],
+        "large view variation": ["echo"],
+        "occlusion": ["echo, mask 0.25", "echo, mask 0.5"],
+    }
+    given, truth = noisy.colours(pairs.frame, pairs.view), noisy.colours(pairs.frame, pairs.target)
+
+    def by_hand(made, chosen):
+        errors = [((made[n] - truth[n]) ** 2).mean().item() for n in chosen]
+        return sum(-10 * math.log10(error) for error in errors) / len(errors)
+
+    everything = range(6)
+    far = [n for n in everything if pairs.degrees[n] >= 30]
+    assert 0 < len(far) < 6
+    assert rows["comparison"]["echo"]["psnr"] == pytest.approx(by_hand(given, everything), abs=1e-4)
+    assert rows["large view variation"]["echo"]["psnr"] == pytest.approx(by_hand(given, far), abs=1e-4)
+    for side, name in ((8, "0.25"), (16, "0.5")):
+        holed, start = given.clone(), (SIZE - side) // 2
+        holed[:, start : start + side, start : start + side] = 0
+        found = rows["occlusion"][f"echo, mask {name}"]["psnr"]
+        assert found == pytest.approx(by_hand(holed, everything), abs=1e-4)
+    apart, own = discriminator_rows("echo", echo, noisy, pairs, [0.25, 0.5], ("distance", distance))
+    assert own["echo, view variation"] == rows["large view variation"]["echo"]
+    mean = sum(rows["occlusion"][f"echo, mask {name}"]["psnr"] for name in ("0.25", "0.5")) / 2
+    assert own["echo, occlusion"]["psnr"] == pytest.approx(mean, abs=1e-4)
+    assert torch.equal(apart.rendered, given[far])
+
+
+def test_figures_show_their_pairs(noisy):
+    kept = figure_pictures(echo, noisy)
+    assert tuple(kept) == FIGURES
+    widest = figure_pairs(noisy, "figure 5")[0].degrees
+    assert (widest >= draw_view_pairs(noisy, 24).degrees.max() - 1e-3).any()
+    for figure in FIGURES:
+        pairs, ratio = figure_pairs(noisy, figure)
+        columns = figure_columns(noisy, figure, {"echo": kept[figure]})
+        assert list(columns) == ["input", "echo", "truth"]
+        assert ((columns["input"] == 0).all(dim=-1).float().mean() > 0.05) == (ratio > 0)
+        off = 255 * columns["input"] - columns["echo"].float()  # bytes are cut off, not rounded
+        assert off.min() > -1e-3
+        assert off.max() < 1 + 1e-3
+        assert torch.equal(columns["truth"], noisy.colours(pairs.frame, pairs.target))
+    with pytest.raises(KeyError):
+        figure_pairs(noisy, "figure 7")
+
+
+def test_a_strip_shows_input_truth_and_what_is_made(noisy):
+    pairs = draw_view_pairs(noisy, 3)
+    strip = training_strip(echo, noisy, pairs, lambda found: found.foreground.float())
+    given, truth = (
+        noisy.colours(pairs.frame[:1], pairs.view[:1]),
+        noisy.colours(pairs.frame[:1], pairs.target[:1]),
+    )
+    assert strip.shape == (SIZE, 4 * SIZE, 3)
+    for n, part in enumerate((given[0], truth[0], given[0])):
+        assert torch.equal(strip[:, n * SIZE : (n + 1) * SIZE], part)
+    assert training_strip(echo, noisy, pairs).shape == (SIZE, 3 * SIZE, 3)
+
+
+def test_what_comes_back_is_held_against_one_colour():
+    """Two pixels of hands, 0.2 and 0.6, of four; what is made is 0.1 off on them, and right elsewhere."""
+    given = torch.tensor([[0.2, 0.6], [0.0, 0.0]])[..., None].expand(2, 2, 3)
+    made = given + 0.1 * (given > 0)
+    whole, hands, plain = comes_back(made[None], given[None])
+    assert whole == pytest.approx(-10 * math.log10(0.01 / 2), abs=1e-4)
+    assert hands == pytest.approx(20, abs=1e-4)
+    assert plain == pytest.approx(-10 * math.log10(0.04), abs=1e-4)

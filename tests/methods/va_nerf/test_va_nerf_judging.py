@@ -1,10 +1,18 @@
+import pytest
 import torch
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
 from hands_lib.methods.va_nerf.discriminator import Discriminator
-from hands_lib.methods.va_nerf.judging import Asked, closest_match, critic_scores, judged, share_above
-from hands_lib.methods.va_nerf.told import ToldDiscriminator
+from hands_lib.methods.va_nerf.judging import (
+    Asked,
+    closest_match,
+    critic_scores,
+    judged,
+    share_above,
+    visibility_maps,
+)
+from hands_lib.methods.va_nerf.told import ToldDiscriminator, critic_of
 from hands_lib.methods.va_nerf.training import TestPictures
 
 VALUES = st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=1, max_size=8).map(torch.tensor)
@@ -37,7 +45,7 @@ def test_critic_scores_of_a_critic_that_knows():
     rendered = torch.where(seen, 0.9, 0.2)[..., None].expand(-1, -1, -1, 3)
     found = TestPictures(rendered, real, foreground, seen)
     given = Asked(*(random_maps(2, 4, 4, 3, seed=n) for n in range(3)))
-    numbers = {name: value for name, (value, unit) in critic_scores(Oracle(), given, found).items()}
+    numbers = critic_scores(Oracle(), given, found)
     assert numbers["map_seen_above_hidden"] == 100
     assert numbers["hidden_real_above_rendered"] == 100
     assert numbers["score_real_above_rendered"] == 100
@@ -81,3 +89,22 @@ def test_closest_match_within_reach_is_the_slow_search():
             rows, columns = slice(max(row - 1, 0), row + 2), slice(max(column - 1, 0), column + 2)
             apart = (given.dense[0, rows, columns] - given.target_dense[0, row, column]).norm(dim=-1)
             assert torch.isclose(found[0, row, column], apart.min(), atol=1e-3)
+
+
+def test_maps_of_figure_7_end_at_the_hands():
+    foreground = torch.zeros(1, 4, 4, dtype=torch.bool)
+    foreground[:, :, :2] = True
+    rendered, real = torch.full((1, 4, 4, 3), 0.3), torch.full((1, 4, 4, 3), 0.9)
+    found = TestPictures(rendered, real, foreground, foreground)
+    given = Asked(*(random_maps(1, 4, 4, 3, seed=n) for n in range(3)))
+    maps = visibility_maps(Oracle(), given, found)
+    assert torch.equal(maps["field"], rendered)
+    for name, brightness in (("V of it", 0.3), ("V of real", 0.9)):
+        torch.testing.assert_close(maps[name], brightness * foreground)
+    with pytest.raises(ValueError, match="no map"):
+        visibility_maps(Discriminator("binary"), given, found)
+
+
+def test_critics_by_their_kind():
+    assert type(critic_of("told")) is ToldDiscriminator
+    assert [critic_of(kind).kind for kind in ("visibility", "binary")] == ["visibility", "binary"]

@@ -1,4 +1,5 @@
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -6,7 +7,15 @@ from va_nerf_cases import TINY, awake
 
 from hands_lib.methods.va_nerf.density import deviated_density
 from hands_lib.methods.va_nerf.encoders import EncoderSettings, GeometryEncoder, TextureEncoder
-from hands_lib.methods.va_nerf.network import PAPER, SMALL, VANeRF, released
+from hands_lib.methods.va_nerf.network import (
+    PAPER,
+    SMALL,
+    VANeRF,
+    ablated,
+    field_from,
+    keypoint_nerf,
+    released,
+)
 from hands_lib.methods.va_nerf.observation import InputView, Queries, chosen
 from hands_lib.structures import Camera
 
@@ -212,3 +221,37 @@ def test_no_points_at_all(view):
     density, latent = net.density(observation, readings)
     assert density.shape == (0,)
     assert net.colour(observation, readings, latent).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("row", "places"),
+    [("q", ("q",)), ("q + p", ("q", "p")), ("q + p'", ("q", "p'")), ("q + p + p'", ("q", "p", "p'"))],
+)
+def test_rows_of_table_4_differ_in_their_places_alone(row, places):
+    assert ablated(TINY, row).fusion.places == places
+    assert replace(ablated(TINY, row), fusion=TINY.fusion) == TINY
+    assert replace(ablated(TINY, row).fusion, places=TINY.fusion.places) == TINY.fusion
+
+
+def test_the_other_rows_and_no_more():
+    assert ablated(TINY, "KeypointNeRF") == keypoint_nerf(TINY)
+    assert ablated(TINY, "released code") == released(TINY)
+    assert ablated(TINY, "w = 5 mm") == replace(TINY, initial_width=0.005)
+    blind = ablated(TINY, "Attn. w/o Vis.")
+    assert blind == replace(TINY, fusion=replace(TINY.fusion, weighting="learned"))
+    for row in ("p + g", "", "Attn. w/ Vis."):
+        with pytest.raises(ValueError, match="no row"):
+            ablated(TINY, row)
+
+
+def test_a_field_comes_back_from_what_a_job_keeps(view, points):
+    """Beside pictures, and in half precision, which is what the book stores."""
+    net = awake(TINY).eval()
+    kept = {f"net.{name}": value.half() for name, value in net.state_dict().items()}
+    kept["figure 4"] = torch.zeros(2, 4, 4, 3, dtype=torch.uint8)
+    again = field_from(json.loads(json.dumps(asdict(TINY))), kept)
+    assert not again.training
+    assert again.settings == TINY
+    for name, value in again.state_dict().items():
+        assert value.dtype == net.state_dict()[name].dtype
+        assert torch.equal(value, net.state_dict()[name].half().to(value.dtype))

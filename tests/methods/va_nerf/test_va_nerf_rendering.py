@@ -6,7 +6,7 @@ from va_nerf_cases import SIZE, TINY, awake, ring
 
 from hands_lib.geometry.raster import rasterize
 from hands_lib.methods.va_nerf.network import released
-from hands_lib.methods.va_nerf.rendering import RenderSettings, render_picture, render_rays
+from hands_lib.methods.va_nerf.rendering import RenderSettings, picture_rays, render_picture, render_rays
 from hands_lib.render.volume import pixel_rays
 from hands_lib.structures import Camera
 
@@ -128,3 +128,14 @@ def test_learns_a_colour(view, rays):
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_rays_of_a_picture_meet_their_pixels(target):
+    origins, directions = picture_rays(target)
+    assert origins.shape == (2, SIZE, SIZE, 3)
+    points = (origins + 0.7 * directions).flatten(1, 2)
+    found = target.project(points).unflatten(1, (SIZE, SIZE))
+    y, x = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
+    torch.testing.assert_close(
+        found, torch.stack([x, y], -1).float().expand(2, -1, -1, -1), atol=1e-2, rtol=0
+    )

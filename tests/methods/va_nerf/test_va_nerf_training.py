@@ -1,17 +1,18 @@
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from va_nerf_cases import SIZE, TINY, all_views, awake, ring
 
 from hands_lib.geometry.raster import rasterize
+from hands_lib.methods.va_nerf.evaluation import ViewPairs, shown_by, views_by
 from hands_lib.methods.va_nerf.rendering import RenderSettings
 from hands_lib.methods.va_nerf.training import (
     Pictures,
     draw_patches,
     reconstruction_loss,
     render_patches,
-    render_views,
 )
 
 FEW = RenderSettings(8, 8, 0.02, 1e-4)
@@ -61,9 +62,10 @@ def test_patches_show_hands_in_another_view(pictures):
 def test_a_patch_is_a_part_of_the_whole_picture(pictures):
     net = awake(TINY).eval()
     drawn = draw_patches(pictures, 2, 8, torch.Generator().manual_seed(3))
+    pairs = ViewPairs(drawn.frame, drawn.view, drawn.target, torch.zeros(2))
     with torch.no_grad():
         patch, truth = render_patches(net, pictures, drawn, 8, FEW)
-        whole = render_views(net, pictures, drawn.frame, drawn.view, drawn.target, FEW)
+    whole = views_by(partial(shown_by, net, settings=FEW), pictures, pairs)
     for n, (x, y) in enumerate(drawn.corner.tolist()):
         torch.testing.assert_close(patch[n], whole.rendered[n, y : y + 8, x : x + 8], atol=3e-4, rtol=0)
         assert torch.equal(truth[n], whole.target[n, y : y + 8, x : x + 8])
