@@ -52,6 +52,7 @@ _BOP_STEP = 4  # the evaluation of object poses takes every fourth frame
 _MOST_FRAMES = 100_000
 _LARGEST_LABEL, _LARGEST_ARRAYS = 64 << 20, 256 << 20  # bytes
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")  # part of a path
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]+)?")  # not YAML's octal, or of base 60
 
 
 @dataclass(frozen=True)
@@ -466,12 +467,10 @@ def _whole(path: Path, key: str, value: Any, allowed: range) -> int:
 
 
 def _numbers(where: str, value: Any, count: int) -> Float[Tensor, " number"]:
-    try:
-        if not isinstance(value, list) or len(value) != count:
-            raise ValueError
-        found = np.array([float(part) for part in value], dtype=np.float64)
-    except (TypeError, ValueError):
-        raise DataError(f"{where} is {shown(value)}, where {count} numbers belong: {AGAIN}") from None
+    parts = value if isinstance(value, list) else []
+    if len(parts) != count or not all(isinstance(p, str) and _NUMBER.fullmatch(p) for p in parts):
+        raise DataError(f"{where} is {shown(value)}, where {count} numbers belong: {AGAIN}")
+    found = np.array([float(part) for part in parts], dtype=np.float64)
     if not (np.abs(found) < np.finfo(np.float32).max).all():
         raise DataError(f"{where} is not finite: {AGAIN}")
     return torch.from_numpy(found).float()

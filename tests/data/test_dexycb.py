@@ -297,7 +297,9 @@ CALIBRATION = {
     "no focal": (COLOUR, "color: {fx: 1}", "fy is .None., where 1 numbers"),
     "focal": (COLOUR, "color: {fx: 0, fy: 1, ppx: 1, ppy: 1}", "not above 0"),
     "betas": (SHAPE, "betas: [1, 2]", "where 10 numbers belong"),
-    "infinite": (SHAPE, f"betas: [{', '.join(['.inf'] * 10)}]", "betas is"),
+    "infinite": (SHAPE, f"betas: [{', '.join(['.inf'] * 10)}]", "where 10 numbers belong"),
+    "too large": (SHAPE, f"betas: [{', '.join(['1e300'] * 10)}]", "betas is not finite"),
+    "octal": (SHAPE, f"betas: [{', '.join(['0.5'] * 9 + ['017'])}]", "where 10 numbers belong"),
     "no names": (SHAPE, "- 1", "betas is None"),
 }
 
