@@ -7,13 +7,13 @@ Units   8-bit RGB, rows from the top, columns from the left
 
 import io
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
@@ -25,17 +25,19 @@ MOST_PIXELS = 50_000_000
 """Of one photograph; decoded they take 150 MB."""
 _LARGEST = 256 << 20  # bytes of a file
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # 8 bits a channel, or fewer
+_GREY16 = ("I;16",)
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @contextmanager
-def opened_image(path: Path, whole: bool = True) -> Iterator[Image.Image]:
+def opened_image(path: Path, whole: bool = True, modes: Collection[str] = _MODES) -> Iterator[Image.Image]:
     """The photograph at `path`, not yet decoded; what goes wrong with decoding inside the block is said too.
 
     whole  whether the file is looked at to its end; not needed for its size
+    modes  Pillow's modes that it may have: those of 8 bits a channel
 
     Raises MissingData where it is missing; DataError where it cannot be read, is no JPEG or PNG, breaks off,
-    has too many pixels, or has not 8 bits a channel (a depth map, say).
+    has too many pixels, or another mode (as a depth map has, say).
     """
     try:
         file = open_plain(path, _LARGEST)
@@ -52,11 +54,8 @@ def opened_image(path: Path, whole: bool = True) -> Iterator[Image.Image]:
                     f"{path} has {image.width} x {image.height} pixels, more than {MOST_PIXELS:,}: "
                     f"make it smaller"
                 )
-            if image.mode not in _MODES:
-                raise DataError(
-                    f"{path} has not 8 bits a channel (Pillow's mode {image.mode}): it is no photograph, or "
-                    f"save it as 8-bit RGB"
-                )
+            if image.mode not in modes:
+                raise DataError(_another_mode(path, image.mode, modes))
             yield image
     except UnidentifiedImageError:
         raise DataError(f"{path} is not an image in JPEG or PNG: unpack it again") from None
@@ -72,12 +71,15 @@ def read_image(path: Path, width: int, height: int) -> UInt8[Tensor, "height wid
     Raises DataError where the file is missing, is no image, breaks off, or is not `width` x `height`.
     """
     with opened_image(path) as image:
-        if image.size != (width, height):  # before decoding, so that a wrong file costs no memory
-            raise DataError(
-                f"{path} has {image.width} x {image.height} pixels, but its annotation says {width} x "
-                f"{height}: the image or the annotation belongs to another release; unpack both again"
-            )
+        _check_size(path, image, width, height)
         return torch.from_numpy(np.array(image.convert("RGB")))
+
+
+def read_grey16(path: Path, width: int, height: int) -> Int[Tensor, "height width"]:
+    """The numbers of a grey PNG of 16 bits, as int32: most depth maps are one. Raises as `read_image`."""
+    with opened_image(path, modes=_GREY16) as image:
+        _check_size(path, image, width, height)
+        return torch.from_numpy(np.array(image).astype(np.int32))
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -99,6 +101,24 @@ def missing_files(paths: Iterable[Path]) -> list[bool]:
                 there[folder] = frozenset()
         missing.append(path.name not in there[folder])
     return missing
+
+
+def _another_mode(path: Path, mode: str, modes: Collection[str]) -> str:
+    if modes is _GREY16:
+        return f"{path} is no grey PNG of 16 bits (Pillow's mode {mode}): it is no depth map; unpack it again"
+    return (
+        f"{path} has not 8 bits a channel (Pillow's mode {mode}): it is no photograph, or "
+        f"save it as 8-bit RGB"
+    )
+
+
+def _check_size(path: Path, image: Image.Image, width: int, height: int) -> None:
+    """Before decoding, so that a wrong file costs no memory."""
+    if image.size != (width, height):
+        raise DataError(
+            f"{path} has {image.width} x {image.height} pixels, but its annotation says {width} x "
+            f"{height}: the image or the annotation belongs to another release; unpack both again"
+        )
 
 
 def _checked(file: io.BufferedIOBase) -> io.BufferedIOBase:

@@ -257,3 +257,31 @@ def finite_numbers(where: str, value: Any, shape: tuple[int, ...]) -> np.ndarray
     if not (np.abs(array) < np.finfo(np.float32).max).all():
         raise DataError(f"{where} is not finite: {AGAIN}")
     return array
+
+
+def frame_arrays(path: Path, *shapes: tuple[int | None, ...]) -> list[np.ndarray]:
+    """A list with an array for each frame, or a list of such lists, one for each of `shapes`; float64.
+
+    shapes  of a frame's array; None stands for the number of rows that the first frame has
+
+    The file may be larger than memory has room for as Python's lists. Errors as of `entries`, and DataError
+    where the file holds anything else, or no frame.
+    """
+    depth = 1 if len(shapes) == 1 else 2
+    found: list[list[np.ndarray]] = [[] for _ in shapes]
+    wanted = list(shapes)
+    for keys, entry in entries(path, depth=depth, top="["):
+        if len(keys) != depth or not all(type(key) is int for key in keys):
+            form = "a list" if depth == 1 else f"{depth} lists"
+            raise DataError(f"{path} is not {form} with an array for each frame: {AGAIN}")
+        which, number = (0, *keys)[-2:]
+        if which >= len(shapes):
+            raise DataError(f"{path} has more than {len(shapes)} lists: {AGAIN}")
+        if None in wanted[which] and isinstance(entry, list) and entry:
+            wanted[which] = (len(entry), *wanted[which][1:])
+        if None in wanted[which]:
+            raise DataError(f"{path}: entry {number} is {shown(entry)}, not an array: {AGAIN}")
+        found[which].append(finite_numbers(f"{path}: entry {number}", entry, wanted[which]))
+    if not all(found):
+        raise DataError(f"{path} lists no frame, or has fewer than {len(shapes)} lists: {AGAIN}")
+    return [np.stack(arrays) for arrays in found]

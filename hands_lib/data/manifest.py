@@ -19,12 +19,25 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from hands_lib.data.dexycb import (
+    SEQUENCES,
+    SERIALS,
+    SUBJECTS,
+    DexYCB,
+    DexYCBFrame,
+    recordings,
+    splits_in,
+    subjects_in,
+)
 from hands_lib.data.errors import DataError, MissingData, named_os_errors
 from hands_lib.data.freihand import COCO_FILE, FreiHand
 from hands_lib.data.freihand import SPLITS as FREIHAND_SPLITS
 from hands_lib.data.halo_sequence import read_halo_sequence
+from hands_lib.data.ho3d import FRAMES as HO3D_FRAMES
+from hands_lib.data.ho3d import HO3D, HO3DFrame
 from hands_lib.data.images import missing_files
-from hands_lib.data.interhand26m import InterHand26M, splits_in
+from hands_lib.data.interhand26m import InterHand26M
+from hands_lib.data.interhand26m import splits_in as interhand_splits_in
 from hands_lib.data.reinterhand import LIGHTINGS, ReInterHand, captures_in
 from hands_lib.hand.mano import ManoError, read_mano_pickle
 from hands_lib.hand.skeleton import JOINT_ORDERS
@@ -409,7 +422,7 @@ def _check_file(report: CheckReport, file: DataFile, relative: str) -> None:
 
 
 def _read_interhand26m(report: CheckReport) -> None:
-    for split in splits_in(report.root):
+    for split in interhand_splits_in(report.root):
         try:
             dataset = InterHand26M(report.root, split)
             steps = dataset.skeletons()
@@ -464,15 +477,90 @@ def _read_freihand(report: CheckReport) -> None:
         except DataError as error:
             report.corrupt.append(str(error))
             continue
-        paths = dataset.image_paths()
-        absent = missing_files(paths)
         report.contents.append(f"{split}: {len(dataset)} photographs")
+        chosen = _present(report, split, {"photographs": dataset.image_paths()})
+        _decode(report, split, [lambda n=n, d=dataset: d[n].image() for n in chosen])
+
+
+def _read_ho3d(report: CheckReport) -> None:
+    version = "v3" if report.manifest.name == "ho3d_v3" else "v2"
+    for split, published in HO3D_FRAMES[version].items():
+        try:
+            dataset = HO3D(report.root, split, version=version)
+        except MissingData:
+            continue  # one split is enough
+        except DataError as error:
+            report.corrupt.append(str(error))
+            continue
+        sequences = len({name.split("/")[0] for name in dataset.names()})
+        report.contents.append(f"{split}: {len(dataset)} frames of {sequences} sequences")
+        if len(dataset) != published:
+            report.partial.append(
+                f"{split}: its list names {len(dataset)} of the release's {published:,} frames"
+            )
+        files = {"photographs": dataset.image_paths(), "metadata": dataset.meta_paths()}
+        there = _present(report, split, files)
+        _decode(report, split, [lambda n=n, d=dataset: _read_frame(d[n]) for n in there])
+        if split == "evaluation":
+            try:
+                report.contents.append(
+                    f"{split}: joints and vertices of {len(dataset.truth().joints)} frames"
+                )
+            except MissingData:
+                pass  # optional: named above
+            except DataError as error:
+                report.corrupt.append(str(error))
+
+
+def _read_dexycb(report: CheckReport) -> None:
+    subjects = subjects_in(report.root)
+    if not subjects:
+        report.missing.append(f"a subject's folder, as {SUBJECTS[0]}")
+        return
+    if absent := len(SUBJECTS) - len(subjects):
+        report.partial.append(f"{absent} of the {len(SUBJECTS)} subjects are missing")
+    for subject in subjects:
+        if (count := len(recordings(report.root / subject))) != SEQUENCES:
+            report.partial.append(
+                f"{subject}: {count} of {SEQUENCES} recordings, so that the splits s0 and s3 are not official"
+            )
+    for split in splits_in(report.root, "s0"):  # together they are everything that there is
+        try:
+            dataset = DexYCB(report.root, "s0", split)
+        except DataError as error:
+            report.corrupt.append(str(error))
+            continue
+        report.contents.append(
+            f"s0 {split}: {len(dataset)} photographs of {len(dataset.sequences)} recordings"
+        )
+        short = [s for s in dataset.sequences if len(s.serials) < len(SERIALS)]
+        report.partial.extend(
+            f"{s.subject}/{s.name}: {len(s.serials)} of {len(SERIALS)} cameras" for s in short[:_NAMED]
+        )
+        if len(short) > _NAMED:
+            report.partial.append(f"s0 {split}: and in {len(short) - _NAMED} more recordings")
+        there = _present(report, f"s0 {split}", {"photographs": dataset.image_paths()})
+        _decode(report, f"s0 {split}", [lambda n=n, d=dataset: _read_frame(d[n]) for n in there])
+
+
+def _read_frame(frame: HO3DFrame | DexYCBFrame) -> None:
+    """Its photograph, and the depth map where that was unpacked too."""
+    frame.image()
+    if frame.depth_path.exists():
+        frame.depth()
+
+
+def _present(report: CheckReport, label: str, files: dict[str, list[Path]]) -> list[int]:
+    """Some frames of which every kind of file is there; reports what is not."""
+    lost = [False] * len(next(iter(files.values())))
+    for kind, paths in files.items():
+        absent = missing_files(paths)
         if any(absent):
             first = paths[absent.index(True)]
-            report.partial.append(f"{split}: {sum(absent)} of {len(paths)} photographs, the first {first}")
-        there = [n for n, lost in enumerate(absent) if not lost]
-        chosen = [there[n] for n in _some(len(there))]
-        _decode(report, split, [lambda n=n, d=dataset: d[n].image() for n in chosen])
+            report.partial.append(f"{label}: {sum(absent)} of {len(paths)} {kind}, the first {first}")
+        lost = [a or b for a, b in zip(lost, absent, strict=True)]
+    there = [number for number, gone in enumerate(lost) if not gone]
+    return [there[number] for number in _some(len(there))]
 
 
 def _read_mano(report: CheckReport) -> None:
@@ -505,8 +593,11 @@ def _decode(report: CheckReport, label: str, photographs: list[Callable[[], obje
 
 
 _READERS: dict[str, Callable[[CheckReport], None]] = {
+    "dexycb": _read_dexycb,
     "freihand": _read_freihand,
     "halo_skeleton_sequence": _read_halo,
+    "ho3d": _read_ho3d,
+    "ho3d_v3": _read_ho3d,
     "interhand26m": _read_interhand26m,
     "interhand26m_30fps": _read_interhand26m,
     "mano": _read_mano,

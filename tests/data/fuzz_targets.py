@@ -22,6 +22,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from fuzz_hand_object import hand_object_targets
 from hostile_pickles import hostile_pickles
 from mano_pickles import official_pickle
 from PIL import Image
@@ -382,7 +383,9 @@ def make_targets(folder: Path) -> list[Target]:
         _interhand, _freihand, _reinterhand, _coco, _photograph, _png, _pickle, _mano_npz, _pairs, _keypoints,
         _halo, _manifest, _cache, _checkpoint, _weights, _yaml,
     )  # fmt: skip
-    return [make(_new(folder, make.__name__.strip("_"))) for make in made]
+    forged = {".json": forged_json, ".npz": forged_npz, ".yml": forged_yaml}
+    more = hand_object_targets(partial(_new, folder), Target, _same, Fault, forged)
+    return [make(_new(folder, make.__name__.strip("_"))) for make in made] + more
 
 
 def _new(folder: Path, name: str) -> Path:

@@ -3,7 +3,7 @@
 from fuzz import run
 from fuzz_targets import make_targets
 
-KINDS = 16
+KINDS = 21
 
 
 def test_damaged_files_end_in_a_named_error_or_a_counted_skip():
