@@ -51,6 +51,8 @@ _HAND_SIDE = 0  # of a person's two hands, the right one
 _FAR = 0.16  # metres from which the hand comes
 _NOTHING = 1.0
 _ARC_STEPS = 8
+_FIRST_STEP, _LAST_STEP, _MOST_STEPS = 0.125, 1 / 512, 44  # shares of an arc
+_SAME_TYPE = 5  # rounds after which a grasp that fails may be of another type
 _TOUCH = 0.0003  # metres: the approach ends here; fingers may press in as much
 _MARGIN = 0.007  # metres that thumb and fingers are open beyond the object, each
 
@@ -134,11 +136,12 @@ class Grasps(TensorFields):
 
 @dataclass(frozen=True)
 class GraspReport:
-    """How many drawn grasps were kept, by type: (accepted, drawn)."""
+    """How many grasps were kept of those that were tried, by type: (accepted, tried)."""
 
     counts: dict[str, tuple[int, int]]
     reasons: dict[str, int]
-    """Of those that were not, how many failed each condition (one may fail several)."""
+    """How many draws found no place to hold, and of the tries that were not kept, how many failed each
+    condition (one may fail several)."""
 
     @property
     def acceptance(self) -> float:
@@ -198,6 +201,9 @@ class _Attempt(TensorFields):
     away: Float[Tensor, "grasp 3"]
     """Unit, hand frame: from the palm to the object."""
 
+    def __getitem__(self, index) -> "_Attempt":
+        return _Attempt(*(value[index] for value in vars(self).values()))
+
 
 def _angles(tables: Tensor) -> Tensor:
     """Joint angles of tables (batch, 5, 4) of degrees."""
@@ -230,6 +236,9 @@ class _Places(TensorFields):
     centre: Float[Tensor, "place 3"]
     width: Float[Tensor, "place"]
     """Greater than any hand where there is nothing to hold."""
+
+    def __getitem__(self, index) -> "_Places":
+        return _Places(*(value[index] for value in vars(self).values()))
 
 
 _HELD_BY = {"box": "faces", "bleach": "faces", "other": "faces", "banana": "long", "screwdriver": "long"}
@@ -317,8 +326,11 @@ def _draw_places(
     )
 
 
-def _places_on(shape: ObjectShape, grasp: Tensor, size: Tensor, generator: torch.Generator) -> _Places:
-    """For every row the first of several drawn places that is neither too wide nor too narrow."""
+def _places_on(
+    shape: ObjectShape, grasp: Tensor, size: Tensor, generator: torch.Generator
+) -> tuple[_Places, Bool[Tensor, " grasp"]]:
+    """For every row the first of several drawn places that is neither too wide nor too narrow, and whether
+    there was one."""
     kinds = list(GRASPS.values())
     depths = torch.tensor([kind.depth for kind in kinds])[grasp] * size[:, None]
     rows = torch.tensor([kind.row for kind in kinds])[grasp] * size
@@ -337,17 +349,15 @@ def _places_on(shape: ObjectShape, grasp: Tensor, size: Tensor, generator: torch
                 for own, new in zip(vars(best).values(), vars(drawn).values(), strict=True)
             )
         )
-    return best
+    return best, (best.width >= low) & (best.width <= high)
 
 
 def _approached(
-    shape: ObjectShape, grasp: Tensor, people: Identities, generator: torch.Generator
+    shape: ObjectShape, grasp: Tensor, people: Identities, places: _Places, generator: torch.Generator
 ) -> _Attempt:
     """Open hands, the object where it comes to lie in them."""
-    num = len(grasp)
+    num, size = len(grasp), _sizes(people)
     lengths = people.bone_lengths[:, _HAND_SIDE]
-    size = (lengths / rest_bone_lengths(lengths)).mean(dim=(1, 2))
-    places = _places_on(shape, grasp, size, generator)
     tables = torch.tensor([_POSES[name] for name in GRASPS])[grasp].float()
     deviation = 4.0 * torch.randn(num, 1, 5, 4, generator=generator).clamp(-2, 2)
     angles = _angles(tables + deviation * torch.tensor([1.0, 0.5, 1.0, 1.0]))
@@ -358,10 +368,10 @@ def _approached(
     opened, closed = (
         clamp_to_limits(replace(pose, joint_angles=angles[:, k]), DEFAULT_LIMITS).joint_angles for k in (0, 1)
     )
-    hand_shape = _right(people.shape)
+    hand_shape = right_hands(people.shape)
 
-    # How far the arcs are open. First thumb and fingers together, until the gap between their pads is a little
-    # wider than the object; that gives the line across, from the thumb to the fingers.
+    # How far the arcs are open. First thumb and fingers together, until the gap between their pads is a
+    # little wider than the object; that gives the line across, from the thumb to the fingers.
     pads, side = _places_of_digits()
     kinds = list(GRASPS.values())
     pressing = torch.tensor([[float(d in kind.fingers) for d in range(1, 5)] for kind in kinds])[grasp]
@@ -414,10 +424,19 @@ def _approached(
     gap = _TOUCH + torch.where(palm, 0.06 * (0.035 - half).clamp(min=0), 0.0)
     attempt = _advanced(attempt, shape, hand_shape, farthest, gap)
     # Beside an index finger that stands still, the object comes to lie against it.
-    beside = replace(attempt, away=torch.where(sideways, -frame[..., 0], attempt.away))
-    gap = torch.full_like(gap, _TOUCH)
-    beside = _advanced(beside, shape, hand_shape, torch.where(sideways[:, 0], 0.03, 0.0), gap)
-    return replace(attempt, translation=beside.translation)
+    rows = sideways[:, 0].nonzero().flatten()
+    if len(rows) == 0:
+        return attempt
+    beside = replace(attempt[rows], away=-frame[rows, :, 0])
+    close = torch.full((len(rows),), _TOUCH)
+    beside = _advanced(beside, shape, _rows(hand_shape, rows), torch.full_like(close, 0.03), close)
+    return replace(attempt, translation=attempt.translation.index_copy(0, rows, beside.translation))
+
+
+def _sizes(people: Identities) -> Float[Tensor, " grasp"]:
+    """Size of the hand that grasps against the rest hand."""
+    lengths = people.bone_lengths[:, _HAND_SIDE]
+    return (lengths / rest_bone_lengths(lengths)).mean(dim=(1, 2))
 
 
 def _share_at(
@@ -441,8 +460,13 @@ def _at(values: Float[Tensor, "grasp step 3"], share: Float[Tensor, " grasp"]) -
     return torch.lerp(values[every, index], values[every, index + 1], part)
 
 
-def _right(shape: HandShape) -> HandShape:
+def right_hands(shape: HandShape) -> HandShape:
+    """Shapes of the hands that grasp, of people in a batch."""
     return HandShape(*(value[:, _HAND_SIDE] for value in vars(shape).values()))
+
+
+def _rows(shape: HandShape, index: Tensor) -> HandShape:
+    return HandShape(*(value[index] for value in vars(shape).values()))
 
 
 def in_object(
@@ -457,16 +481,32 @@ def _advanced(
 ) -> _Attempt:
     """The object moved towards the palm, at most so far, until the surfaces are a gap apart."""
     vertices = hand_in_frame(attempt.pose, hand_shape)
-    translation, travelled = attempt.translation, torch.zeros(len(farthest))
-    for _ in range(16):
-        own = in_object(vertices, attempt.rotation, translation)
-        room = unsigned_distance(own, shape.mesh).distance.amin(dim=1) - gap
-        step = torch.minimum(room.clamp(min=0), farthest - travelled)
-        if float(step.max()) < 1e-5:
-            break
-        translation = translation - step[:, None] * attempt.away
-        travelled = travelled + step
+    some, spacing = _few_vertices()
+    translation, travelled = attempt.translation.clone(), torch.zeros(len(farthest))
+    # Far away a few vertices tell enough: no other one is nearer than the nearest of them less their spacing.
+    for few, rounds in ((True, 8), (False, 10)):
+        rows = torch.arange(len(farthest))
+        for _ in range(rounds):
+            places = in_object(vertices[rows], attempt.rotation[rows], translation[rows])
+            places = places[:, some] if few else places
+            room = unsigned_distance(places, shape.mesh).distance.amin(dim=1) - gap[rows]
+            room = room - spacing if few else room
+            step = torch.minimum(room.clamp(min=0), farthest[rows] - travelled[rows])
+            translation[rows] -= step[:, None] * attempt.away[rows]
+            travelled[rows] += step
+            rows = rows[step > (0.002 if few else 2e-5)]
+            if len(rows) == 0:
+                break
     return replace(attempt, translation=translation)
+
+
+@cache
+def _few_vertices() -> tuple[Tensor, float]:
+    """Every sixth vertex of the hand, and more than the greatest distance of any other to the nearest of
+    these on the rest hand."""
+    rest = hand_surface(forward_kinematics(rest_pose(like=torch.zeros(()))), detail="refined").vertices
+    some = torch.arange(0, len(rest), 6)
+    return some, 1.3 * float(torch.cdist(rest, rest[some]).amin(dim=1).max())
 
 
 def _closed_fingers(attempt: _Attempt, shape: ObjectShape, hand_shape: HandShape, palm: Tensor) -> HandPose:
@@ -478,28 +518,34 @@ def _closed_fingers(attempt: _Attempt, shape: ObjectShape, hand_shape: HandShape
     num = len(palm)
     share = torch.zeros(num, 5, 3)
     moving = torch.ones(num, 5, 3, dtype=torch.bool)
-    step = torch.full((num, 5), 0.125)
-    smallest = 1 / 512
+    step = torch.full((num, 5), _FIRST_STEP)
+    searching = torch.zeros(num, 5, dtype=torch.bool)
     beyond = torch.arange(3)
-    for _ in range(40):
-        if not moving.any():
+    for _ in range(_MOST_STEPS):
+        rows = moving.flatten(1).any(dim=1).nonzero().flatten()
+        if len(rows) == 0:
             break
-        trial = torch.where(moving, (share + step[..., None]).clamp(max=1), share)
-        bent = torch.lerp(attempt.opened, attempt.closed, trial[..., None])
-        vertices = hand_in_frame(replace(attempt.pose, joint_angles=bent), hand_shape)[:, digits]
-        own = in_object(vertices, attempt.rotation, attempt.translation)
-        distance = signed_distance(own, shape.mesh).distance
-        nearest = distance.new_full((num, 15), torch.inf)
-        nearest = nearest.scatter_reduce(1, link.expand(num, -1), distance, "amin").view(num, 5, 3)
-        hits = nearest < -_TOUCH
+        own = attempt[rows]
+        trial = torch.where(moving[rows], (share[rows] + step[rows][..., None]).clamp(max=1), share[rows])
+        bent = torch.lerp(own.opened, own.closed, trial[..., None])
+        vertices = hand_in_frame(replace(own.pose, joint_angles=bent), _rows(hand_shape, rows))[:, digits]
+        places = in_object(vertices, own.rotation, own.translation)
+        distance = signed_distance(places, shape.mesh).distance
+        nearest = distance.new_full((len(rows), 15), torch.inf)
+        nearest = nearest.scatter_reduce(1, link.expand(len(rows), -1), distance, "amin")
+        hits = nearest.view(-1, 5, 3) < -_TOUCH
         hit = hits.any(dim=2)
-        share = torch.where(hit[..., None], share, trial)
+        share[rows] = torch.where(hit[..., None], share[rows], trial)
         # The first phalanx that meets the object, and the joints up to it.
         first = torch.where(hits, beyond, 3).amin(dim=2)
-        last_step = hit & (step <= smallest)
-        stopped = (beyond <= first[..., None]) | ~palm[:, None, None]
-        moving = moving & ~(last_step[..., None] & stopped) & (share < 1)
-        step = torch.where(hit, torch.where(last_step, 0.03, step / 2), step)
+        at_end = hit & (step[rows] <= _LAST_STEP)
+        stopped = at_end[..., None] & ((beyond <= first[..., None]) | ~palm[rows, None, None])
+        moving[rows] = moving[rows] & ~stopped & (share[rows] < 1)
+        # Once the object is met, bisect; joints that go on after that start anew.
+        found = (searching[rows] | hit) & ~at_end
+        searching[rows] = found
+        halved = (step[rows] / 2).clamp(min=_LAST_STEP)
+        step[rows] = torch.where(at_end, _FIRST_STEP / 2, torch.where(found, halved, step[rows]))
     return replace(attempt.pose, joint_angles=torch.lerp(attempt.opened, attempt.closed, share[..., None]))
 
 
@@ -557,12 +603,12 @@ def digits_cross(hand: Float[Tensor, "grasp vertex 3"]) -> Bool[Tensor, " grasp"
 
 
 def _attempts(
-    shape: ObjectShape, grasp: Tensor, people: Identities, generator: torch.Generator
+    shape: ObjectShape, grasp: Tensor, people: Identities, places: _Places, generator: torch.Generator
 ) -> tuple[_Attempt, dict[str, Tensor]]:
     """One attempt for every row, and which conditions each meets."""
-    hand_shape = _right(people.shape)
+    hand_shape = right_hands(people.shape)
     palm = torch.tensor([kind.palm for kind in GRASPS.values()])[grasp]
-    attempt = _approached(shape, grasp, people, generator)
+    attempt = _approached(shape, grasp, people, places, generator)
     pose = _closed_fingers(attempt, shape, hand_shape, palm)
     attempt = replace(attempt, pose=pose)
     vertices = hand_in_frame(pose, hand_shape)
@@ -596,8 +642,8 @@ def sample_grasps(
     grasps: tuple[str, ...] = tuple(GRASPS),
     max_rounds: int = 60,
 ) -> tuple[Grasps, GraspReport]:
-    """`num` accepted grasps. Shapes take turns; the type is drawn again in every round, because not every
-    object can be held in every way; so is the person.
+    """`num` accepted grasps. Shapes and types take turns. The person is drawn again in every round, and after
+    some rounds the type, because not every object can be held in every way.
 
     Raises ValueError for an unknown type or no shape, RuntimeError where after `max_rounds` rounds some grasp
     still was not accepted.
@@ -610,11 +656,16 @@ def sample_grasps(
     names = list(GRASPS)
     chosen = torch.tensor([names.index(name) for name in grasps])
     of_shape = torch.arange(num) % len(shapes)
+    # Types take turns as well, so that those which fail often are not rare.
+    of_type = chosen[(torch.arange(num) // len(shapes) + of_shape) % len(chosen)]
     drawn, accepted = torch.zeros(len(names), dtype=torch.long), torch.zeros(len(names), dtype=torch.long)
     reasons: dict[str, int] = {}
     parts: list[tuple[Tensor, Grasps]] = []
     waiting = torch.arange(num)
     for turn in range(max_rounds):
+        if turn and turn % _SAME_TYPE == 0:
+            draw = torch.randint(len(chosen), (len(waiting),), generator=generator)
+            of_type[waiting] = chosen[draw]
         if len(waiting) == 0:
             break
         kept = []
@@ -623,16 +674,24 @@ def sample_grasps(
             # Several attempts at once for the few that are left.
             tries = max(1, min(8, 24 // len(rows)))
             every = rows.repeat_interleave(tries)
-            grasp = chosen[torch.randint(len(chosen), (len(every),), generator=generator)]
+            grasp = of_type[every]
             people = torch.randint(len(identities.skin), (len(every),), generator=generator)
-            attempt, conditions = _attempts(shapes[number], grasp, identities[people], generator)
+            shape, size = shapes[number], _sizes(identities[people])
+            places, fits = _places_on(shape, grasp, size, generator)
+            reasons["no place to hold"] = reasons.get("no place to hold", 0) + int((~fits).sum())
+            if not fits.any():
+                continue
+            every, grasp, people, places = every[fits], grasp[fits], people[fits], places[fits]
+            attempt, conditions = _attempts(shape, grasp, identities[people], places, generator)
             good = torch.stack(list(conditions.values())).all(dim=0)
             drawn += grasp.bincount(minlength=len(names))
             accepted += grasp[good].bincount(minlength=len(names))
             for name, met in conditions.items():
                 reasons[name] = reasons.get(name, 0) + int((~met).sum())
-            # The first good attempt of every row.
-            first = good & (good.view(-1, tries).long().cumsum(dim=1).flatten() == 1)
+            # The first good attempt of every row: rows stand together.
+            before = good.long().cumsum(dim=0) - good.long()
+            start = torch.searchsorted(every, every)
+            first = good & (before == before[start])
             if first.any():
                 same = torch.full((int(first.sum()),), number)
                 found = _in_world(attempt, first, same, people[first], grasp[first], generator)

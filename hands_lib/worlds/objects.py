@@ -31,9 +31,10 @@ from hands_lib.worlds.texture import TEXELS, texel_weights
 _COLUMNS = 32  # of a round shape
 _ARC = 3  # points of a rounded edge
 
-# Sizes in millimetres. Box: thickness, width, height. Can: radius, height. Bottle: radius, height, neck radius.
-# Mug: radius, height. Banana: length, thickness, bend (degrees). Bleach bottle: half width, half depth, height.
-# Pitcher: radius below, radius above, height. Screwdriver: handle radius and length, shaft radius and length.
+# Sizes in millimetres. Box: thickness, width, height. Can: radius, height. Bottle: radius, height, radius of
+# the neck. Mug: radius, height. Banana: length, half its thickness, bend in degrees. Bleach bottle: half its
+# width and depth, height. Pitcher: radius below and above, height. Screwdriver: radius and length of the
+# handle, of the shaft.
 SIZES: dict[str, tuple[tuple[float, ...], ...]] = {
     "box": ((60, 158, 210), (38, 89, 175), (45, 65, 95), (28, 110, 150)),
     "can": ((33.5, 101), (42, 84), (26.5, 115), (36, 122)),
