@@ -34,10 +34,12 @@ def test_the_first_chapter_runs_as_the_guide_says(tmp_path: Path) -> None:
 def test_every_command_and_place_that_the_guide_names_is_there() -> None:
     subcommands = next(a.choices for a in _parser()._actions if a.choices and "run" in a.choices)
     named = set(re.findall(r"\bhands (\w+)", GUIDE))
-    assert named and named <= set(subcommands)
+    assert named
+    assert named <= set(subcommands)
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     asked = set(re.findall(r"`make (\w+)`", GUIDE))
-    assert asked and asked <= set(targets)
+    assert asked
+    assert asked <= set(targets)
     made = {"book/foundations/span.md", "_build/html/book/foundations/span.html"}
     places = set(re.findall(r"`((?:book|tests|hands_lib)/[\w/.]+)`", GUIDE)) - made
     assert [place for place in sorted(places) if not (ROOT / place).exists()] == []
