@@ -4,4 +4,4 @@ Units are metres and radians; a right hand rests with fingers along +y, the back
 and the thumb towards -x; cameras follow OpenCV (x right, y down, z forward). `book/notation.md` has it all.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
