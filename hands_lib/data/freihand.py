@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from hands_lib.data.errors import DataError, MissingData, named_os_errors, shown
-from hands_lib.data.images import read_image
+from hands_lib.data.images import MOST_PIXELS, read_image
 from hands_lib.data.index_cache import Columns, indexed
 from hands_lib.data.json_stream import AGAIN, entries, finite_numbers, read_json, value_of
 from hands_lib.data.skipped import BLACK_BELOW, Skipped, first_reason, photograph_masks
@@ -191,6 +191,9 @@ def _read_coco(path: Path) -> Columns:
         for key in ("width", "height"):
             if type(value_of(where, image, key)) is not int or image[key] < 1:
                 raise DataError(f"{where}: {key} is {shown(image[key])}, no whole number > 0: {AGAIN}")
+        if image["width"] * image["height"] > MOST_PIXELS:
+            size = " x ".join(shown(image[key]) for key in ("width", "height"))
+            raise DataError(f"{where}: {size} pixels are more than {MOST_PIXELS:,}: {AGAIN}")
         images[identity] = image
     names, sizes, joints, valid = [], [], [], []
     for number, annotation in enumerate(_list(path, content, "annotations")):

@@ -122,10 +122,12 @@ def _check_size(path: Path, image: Image.Image, width: int, height: int) -> None
 
 
 def _checked(file: io.BufferedIOBase) -> io.BufferedIOBase:
-    """The file in memory. Every part of a PNG has a checksum, and the last one says that it is the last;
-    Pillow looks at neither once it has enough pixels. Raises ValueError."""
+    """The file in memory. Every part of a PNG has a checksum, the last one says that it is the last, and its
+    header says how many rows there are; Pillow looks at none of these once it has enough pixels, and shows
+    missing rows as black. Raises ValueError."""
     raw = file.read()
     place, kind = len(_PNG), b"" if raw.startswith(_PNG) else b"IEND"
+    data = bytearray()
     while kind != b"IEND":
         length = int.from_bytes(raw[place : place + 4], "big")
         kind, end = raw[place + 4 : place + 8], place + 8 + length
@@ -133,5 +135,46 @@ def _checked(file: io.BufferedIOBase) -> io.BufferedIOBase:
             raise ValueError("it breaks off")
         if zlib.crc32(raw[place + 4 : end]) != int.from_bytes(raw[end : end + 4], "big"):
             raise ValueError("a checksum does not agree")
+        if kind == b"IDAT":
+            data += raw[place + 8 : end]
         place = end + 4
+    if raw.startswith(_PNG):
+        _check_rows(raw, bytes(data))
     return io.BytesIO(raw)
+
+
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of the colour types of a PNG
+_WHOLE = ((0, 0, 1, 1),)
+_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""Of Adam7: first column and row, and steps of both."""
+
+
+def _check_rows(raw: bytes, data: bytes) -> None:
+    """Whether the data of a PNG hold all rows that its header names; too large a picture is not looked at.
+
+    W3C, Portable Network Graphics, sections 7.2 (a row is a filter byte and its packed pixels) and 8.2 (an
+    interlaced picture is seven smaller ones).
+    """
+    if raw[12:16] != b"IHDR" or len(raw) < 29:
+        raise ValueError("it does not begin with a header")
+    width, height = (int.from_bytes(raw[place : place + 4], "big") for place in (16, 20))
+    depth, colour, interlaced = raw[24], raw[25], raw[28]
+    if colour not in _CHANNELS or width * height > MOST_PIXELS:
+        return  # which Pillow and the caller say better
+    expected = 0
+    for left, top, step, down in _PASSES if interlaced else _WHOLE:
+        columns, rows = -(-(width - left) // step), -(-(height - top) // down)
+        if columns > 0 and rows > 0:
+            expected += rows * (1 + -(-columns * depth * _CHANNELS[colour] // 8))
+    unpacked, found, rest = zlib.decompressobj(), 0, data
+    try:
+        while found < expected and not unpacked.eof:
+            part = unpacked.decompress(rest, 1 << 20)  # a megabyte at most
+            rest = unpacked.unconsumed_tail
+            if not part and not rest:
+                break
+            found += len(part)
+    except zlib.error as error:
+        raise ValueError(f"its pixels cannot be unpacked: {error}") from None
+    if found < expected:
+        raise ValueError("rows are missing")

@@ -119,6 +119,10 @@ def test_broken_files_are_named(copy, name, change, message):
 
 
 COCO_BROKEN = {
+    "2^70 pixels wide": (
+        lambda c: c["images"][0].update(width=2**70),
+        r"image 0: 1180591620717411303424 x \d+ pixels are more than 50,000,000",
+    ),
     "path": (lambda c: c["images"][0].update(file_name="../0.jpg"), "not the name of a file beside it"),
     "twice": (lambda c: c["images"][1].update(id=10), "stands there twice"),
     "unlisted": (lambda c: c["annotations"][0].update(image_id=5), "belongs to image 5"),

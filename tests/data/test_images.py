@@ -2,6 +2,7 @@
 
 import os
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ REFUSED = {
     "PNG cut at its end": "it breaks off",
     "JPEG cut in the middle": "cannot be decoded",
     "4 pixels wide": "4 x 4 pixels, but its annotation says 40 x 60",
+    "PNG with fewer rows": "rows are missing",
     "nothing": "not an image",
     "text": "not an image",
 }
@@ -120,3 +122,60 @@ def test_a_file_without_end_is_no_photograph(path, monkeypatch):
     monkeypatch.setattr(images, "_LARGEST", 100)
     with pytest.raises(DataError, match="more than the 100 that such a file may have"):
         read_image(path, 40, 60)
+
+
+def interlaced(pixels: np.ndarray) -> bytes:
+    """The rows of Adam7, pass by pass: a filter byte of 0, then the pixels."""
+    passes = (
+        (0, 0, 8, 8),
+        (4, 0, 8, 8),
+        (0, 4, 4, 8),
+        (2, 0, 4, 4),
+        (0, 2, 2, 4),
+        (1, 0, 2, 2),
+        (0, 1, 1, 2),
+    )
+    rows = [
+        b"\0" + row.tobytes()
+        for left, top, step, down in passes
+        for row in pixels[top::down, left::step]
+        if row.size
+    ]
+    return b"".join(rows)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), (8, 8), (37, 21)])
+def test_interlaced_pictures_are_read_and_not_without_their_last_byte(tmp_path, size):
+    pixels = np.random.default_rng(0).integers(0, 255, (*size[::-1], 3), dtype=np.uint8)
+    data, path = interlaced(pixels), tmp_path / "a.png"
+    path.write_bytes(png(*size, data=data, interlaced=True))
+    assert np.array_equal(read_image(path, *size), pixels)
+    path.write_bytes(png(*size, data=data[:-1], interlaced=True))
+    with pytest.raises(DataError, match="rows are missing"):
+        read_image(path, *size)
+
+
+@pytest.mark.parametrize(("colour", "depth"), [(0, 1), (0, 2), (0, 4), (0, 8), (2, 8), (4, 8), (6, 8)])
+@pytest.mark.parametrize("width", [1, 7, 9])
+def test_every_depth_has_its_rows_and_one_byte_less_is_too_few(tmp_path, colour, depth, width):
+    """A row: a filter byte and as many bytes as its pixels fill."""
+    bits = width * depth * {0: 1, 2: 3, 4: 2, 6: 4}[colour]
+    data, path = bytes(5 * (1 + (bits + 7) // 8)), tmp_path / "a.png"
+    path.write_bytes(png(width, 5, colour, depth, data))
+    assert read_image(path, width, 5).shape == (5, width, 3)
+    path.write_bytes(png(width, 5, colour, depth, data[:-1]))
+    with pytest.raises(DataError, match="rows are missing"):
+        read_image(path, width, 5)
+
+
+def test_pixels_that_cannot_be_unpacked(tmp_path):
+    """Each part has its right checksum, but the data are no zlib stream."""
+    good, path = png(4, 4, data=bytes(4 * 13)), tmp_path / "a.png"
+    start = good.index(b"IDAT")
+    length = int.from_bytes(good[start - 4 : start], "big")
+    part = b"IDAT" + b"\x07" * length
+    path.write_bytes(
+        good[:start] + part + zlib.crc32(part).to_bytes(4, "big") + good[start + 4 + length + 4 :]
+    )
+    with pytest.raises(DataError, match="cannot be unpacked"):
+        read_image(path, 4, 4)
