@@ -11,6 +11,7 @@ camera by camera, frame by frame. A part of the release can be read; then number
 are those of the part. Calibration may hold YAML's tag for Python's tuples, which is read as a list.
 """
 
+import copy
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +22,13 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
+from tqdm import tqdm
 
 from hands_lib.data.errors import DataError, MissingData, named_os_errors, shown
 from hands_lib.data.held_objects import YCB_CLASSES, HandFit, HeldObject
 from hands_lib.data.images import read_grey16, read_image
 from hands_lib.data.json_stream import AGAIN
+from hands_lib.data.skipped import BLACK_BELOW, Skipped, first_reason, photograph_masks
 from hands_lib.hand.mano import ManoHand, ManoSurface, Side
 from hands_lib.hand.skeleton import NUM_JOINTS
 from hands_lib.plain_files import ContentError, read_npz, read_plain
@@ -210,19 +213,20 @@ class DexYCB(Sequence[DexYCBFrame]):
             self.sequences += [_read_sequence(folder, cameras) for folder in chosen]
         shots = [len(sequence.serials) * sequence.frames for sequence in self.sequences]
         self._starts = np.concatenate([[0], np.cumsum(shots, dtype=np.int64)])
+        self.numbers = np.arange(self._starts[-1])
+        """Of each photograph in the split, as officially; `usable` leaves some out."""
         if not len(self):
             raise MissingData(f"{self.root} has no photograph of {setup} {split}: get more of the release")
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return len(self.numbers)
 
     def __getitem__(self, number: int) -> DexYCBFrame:
         if not -len(self) <= number < len(self):
             raise IndexError(f"photograph {number} of {len(self)} in {self.root}")
-        sequence, serial, frame = self._place(number % len(self))
+        sequence, serial, frame = self._place(number)
         folder = sequence.folder / serial
-        path = folder / f"labels_{frame:06d}.npz"
-        labels = _read_labels(path, len(sequence.ycb_ids))
+        labels = self._labels(number)
         hand = SIDES.index(sequence.side)
         joints = torch.zeros(2, NUM_JOINTS, 3)
         valid = torch.zeros(2, NUM_JOINTS, dtype=torch.bool)
@@ -256,12 +260,30 @@ class DexYCB(Sequence[DexYCBFrame]):
         places = map(self._place, range(len(self)))
         return [s.folder / serial / f"color_{frame:06d}.jpg" for s, serial, frame in places]
 
+    def usable(
+        self, *, photograph: bool = True, black_below: float = BLACK_BELOW
+    ) -> tuple["DexYCB", Skipped]:
+        """The photographs whose hand has a label and that, unless `photograph` is False, are there, whole and
+        not black; and how many are not, by reason. Reads all labels."""
+        lost, bare = np.zeros(len(self), dtype=bool), np.zeros(len(self), dtype=bool)
+        for number in tqdm(range(len(self)), "DexYCB's labels", disable=len(self) < 1000):
+            try:
+                bare[number] = (self._labels(number)["joint_3d"] == -1).all()
+            except MissingData:
+                lost[number] = True
+        masks = {"labels missing": lost, "no label of the hand": bare}
+        if photograph:
+            masks |= photograph_masks(self.image_paths(), ~(lost | bare), black_below)
+        kept, skipped = first_reason(len(self), masks)
+        chosen = copy.copy(self)
+        chosen.numbers = self.numbers[kept]
+        return chosen, skipped
+
     def joints(self) -> tuple[Float[Tensor, "photograph 21 3"], Bool[Tensor, " photograph"]]:
         """The truth of the evaluation of hands: joints of every photograph, and which of them have a hand."""
         found, valid = torch.zeros(len(self), NUM_JOINTS, 3), torch.zeros(len(self), dtype=torch.bool)
         for number in range(len(self)):
-            sequence, serial, frame = self._place(number)
-            labels = _read_labels(sequence.folder / serial / f"labels_{frame:06d}.npz", len(sequence.ycb_ids))
+            labels = self._labels(number)
             if (labels["joint_3d"] != -1).any():
                 found[number], valid[number] = torch.from_numpy(labels["joint_3d"][0]), True
         return found, valid
@@ -331,10 +353,16 @@ class DexYCB(Sequence[DexYCBFrame]):
             self._known[calibration] = _numbers(f"{path}: betas", betas, 10)
         return self._known[calibration]
 
+    def _labels(self, number: int) -> dict[str, np.ndarray]:
+        sequence, serial, frame = self._place(number)
+        path = sequence.folder / serial / f"labels_{frame:06d}.npz"
+        return _read_labels(path, len(sequence.ycb_ids))
+
     def _place(self, number: int) -> tuple[DexYCBSequence, str, int]:
-        which = int(np.searchsorted(self._starts, number, side="right")) - 1
+        official = int(self.numbers[number])
+        which = int(np.searchsorted(self._starts, official, side="right")) - 1
         sequence = self.sequences[which]
-        camera, frame = divmod(number - int(self._starts[which]), sequence.frames)
+        camera, frame = divmod(official - int(self._starts[which]), sequence.frames)
         return sequence, sequence.serials[camera], frame
 
 

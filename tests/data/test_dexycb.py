@@ -232,6 +232,25 @@ def test_joints_for_the_evaluation(truth):
     assert dataset.image_paths()[5] == dataset[5].image_path
 
 
+def test_photographs_without_a_hand_are_left_out_and_counted(copy):
+    folder = meta(copy).parent / SERIALS[0]
+    (folder / "labels_000000.npz").unlink()
+    Image.new("RGB", (640, 480)).save(folder / "color_000001.jpg")
+    dataset = DexYCB(copy)
+    usable, skipped = dataset.usable()
+    assert skipped.reasons == {
+        "labels missing": 1, "no label of the hand": 1, "photograph missing": 0, "photograph broken": 0,
+        "photograph black": 1,
+    }  # fmt: skip
+    # The second camera's second frame has no label; numbers stay the official ones.
+    assert usable.numbers.tolist() == [2, *range(4, 16)]
+    for place, number in enumerate(usable.numbers.tolist()):
+        assert usable[place].image_path == dataset.image_paths()[number] == usable.image_paths()[place]
+    assert usable.joints()[1].all()
+    assert usable[-1].image_path == dataset[15].image_path
+    assert len(dataset.usable(photograph=False)[0]) == 14
+
+
 # --- checks and bad input --------------------------------------------------------------------------------
 
 
