@@ -98,6 +98,7 @@ def main(chosen: list[str]) -> int:
         print(f"unknown part {', '.join(sorted(unknown))}; there are: {', '.join(PARTS)}")
         return 2
     environment = os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # each of some hundred processes would compile torch
     results = {}
     for name, title in PARTS.items():
         if chosen and name not in chosen:
