@@ -11,7 +11,7 @@ from hands_lib.reproduce.runner import executed_path, is_current
 
 ROOT = find_root(Path(__file__).parent)
 CHAPTERS = list_chapters(ROOT)
-BUDGET = 50  # seconds of computing: what a chapter may take in the smoke profile; 25 are the goal
+BUDGET = 90  # seconds of computing: what a chapter may take in the smoke profile; 25 are the goal
 
 
 pytestmark = pytest.mark.usefixtures("site")
