@@ -7,6 +7,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# A container often sets it. Without compiled modules on disk, every process of the some hundred that a build
+# and the tests start compiles torch and all the rest again, which takes longer than what most of them do.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help book test lab bench lock format clean
 
 help:  ## show this list

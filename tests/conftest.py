@@ -4,11 +4,15 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from hands_lib.reproduce.project import find_root
 from hands_lib.reproduce.runner import build_book
 
 ROOT = find_root(Path(__file__).parent)
+# a busy machine is no wrong result
+settings.register_profile("no clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no clock")
 
 
 @pytest.fixture(scope="session")

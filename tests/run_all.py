@@ -5,6 +5,8 @@ the next one.
 `python tests/run_all.py units pages` runs only the parts named.
 """
 
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -14,6 +16,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 from hands_lib.reproduce.chapters import list_chapters
+from hands_lib.reproduce.project import write_atomically
 from hands_lib.reproduce.runner import executed_path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,8 +25,12 @@ BUILD = ROOT / "_build"
 REPORTS = BUILD / "tests"
 
 
+REPEATED = BUILD / "repeated.json"  # executions whose repetition gave the same outputs
+COMPARED_BY = ROOT / "tests" / "nbval.cfg"
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-n", "2"]
 RUFF = str(BIN / "ruff")
+# a worker keeps neighbours, which share fixtures, until the other one has nothing left to do
+STEAL = ["--dist", "worksteal"]
 OF_THE_SITE = ["tests/chapters", "tests/browser"]
 OF_THE_BOOK = ["cells", "repeat", "pages"]
 PARTS = {
@@ -32,7 +39,7 @@ PARTS = {
     "units": "unit tests",
     "book": "every chapter through papermill, then Jupyter Book",
     "cells": "ruff on the executed notebooks",
-    "repeat": "a second execution gives the same outputs (nbval)",
+    "repeat": "a second execution of what is new gives the same outputs (nbval)",
     "pages": "every chapter's outputs, every link, every page in Chromium",
 }
 
@@ -40,6 +47,25 @@ PARTS = {
 def executed_notebooks() -> list[str]:
     paths = [executed_path(chapter, ROOT) for chapter in list_chapters(ROOT)]
     return [str(path.relative_to(ROOT)) for path in paths if path.is_file()]
+
+
+def executions() -> dict[str, str]:
+    """Executed notebook -> digest of it, of the sources that it comes from and of how it is compared."""
+    found = {}
+    for name in executed_notebooks():
+        key = (ROOT / name).with_suffix(".key")
+        if key.is_file():
+            content = key.read_bytes() + (ROOT / name).read_bytes() + COMPARED_BY.read_bytes()
+            found[name] = hashlib.sha256(content).hexdigest()
+    return found
+
+
+def not_repeated() -> list[str]:
+    """Executed notebooks that have not been repeated as they are: of an unchanged chapter one repetition is
+    enough."""
+    known = json.loads(REPEATED.read_text(encoding="utf-8")) if REPEATED.is_file() else {}
+    now = executions()
+    return [name for name in executed_notebooks() if name not in now or known.get(name) != now[name]]
 
 
 def commands(name: str) -> list[list[str]]:
@@ -51,23 +77,27 @@ def commands(name: str) -> list[list[str]]:
         case "imports":
             return [[str(BIN / "lint-imports"), "--no-cache", "--no-logo"]]
         case "units":
-            return [[*PYTEST, report, "tests", *(f"--ignore={folder}" for folder in OF_THE_SITE)]]
+            return [[*PYTEST, *STEAL, report, "tests", *(f"--ignore={folder}" for folder in OF_THE_SITE)]]
         case "book":
             return [[sys.executable, "-m", "hands_lib.reproduce.command", "build"]]
         case "cells":
             return [[RUFF, "check", "--no-cache", *executed_notebooks()]]
         case "repeat":
+            notebooks = not_repeated()
+            print(f"{len(notebooks)} of {len(executed_notebooks())} are new", flush=True)
+            if not notebooks:
+                return []
             options = [
                 "--nbval",
                 "--nbval-current-env",
                 "--nbval-sanitize-with",
-                "tests/nbval.cfg",
-                "--nbval-cell-timeout=600",
+                str(COMPARED_BY.relative_to(ROOT)),
+                "--nbval-cell-timeout=6000",
             ]
             # one kernel for a notebook, hence loadfile
-            return [[*PYTEST, report, "--dist", "loadfile", *options, *executed_notebooks()]]
+            return [[*PYTEST, report, "--dist", "loadfile", *options, *notebooks]]
         case "pages":
-            return [[*PYTEST, report, *OF_THE_SITE]]
+            return [[*PYTEST, *STEAL, report, *OF_THE_SITE]]
     raise ValueError(name)
 
 
@@ -98,6 +128,7 @@ def main(chosen: list[str]) -> int:
         print(f"unknown part {', '.join(sorted(unknown))}; there are: {', '.join(PARTS)}")
         return 2
     environment = os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # each of some hundred processes would compile torch
     results = {}
     for name, title in PARTS.items():
         if chosen and name not in chosen:
@@ -117,6 +148,8 @@ def main(chosen: list[str]) -> int:
             extra = {"HANDS_BOOK_IS_BUILT": "1"}
         codes = [subprocess.call(command, env=environment | extra) for command in commands(name)]
         results[name] = (not any(codes), time.time() - start)
+        if name == "repeat" and results[name][0]:
+            write_atomically(REPEATED, json.dumps(executions(), indent=1))
         good, seconds = results[name]
         print(f"== {name}: {'passed' if good else 'FAILED'} in {seconds:.0f} s", flush=True)
     print()

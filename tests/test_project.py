@@ -168,6 +168,15 @@ def test_make_works_in_any_folder(checkout: Path) -> None:
     assert not (checkout / "_build").exists()
 
 
+def test_make_keeps_modules_compiled(checkout: Path, monkeypatch) -> None:
+    """Also in a container that tells Python to write none: else every process compiles torch again."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    program = checkout / ".venv" / "bin" / "python"
+    program.write_text('#!/bin/bash\necho "${PYTHONDONTWRITEBYTECODE-not set}" >> said.txt\n')
+    for target in ("book", "test"):
+        assert make(checkout, target)[-1] == "not set"
+
+
 def test_the_lab_gives_its_pages_absolute_folders(monkeypatch) -> None:
     """What `make lab` runs, with the lab itself replaced by a look at what it is started with."""
     from hands_lib.pages import lab

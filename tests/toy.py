@@ -2,7 +2,8 @@
 
 Its one chapter fits a line: two variants (`full` learns the slope too, `base` only the offset), every step
 seeded by its number and saved, so that a resumed run must end in the very bits of an undisturbed one. The
-parameter `trouble` makes a variant misbehave.
+parameter `trouble` makes a variant misbehave. With `gate_file`, a run waits after two steps until that file
+is there: a test that looks at a run, or ends it, opens the gate when it has done so, and needs no clock.
 """
 
 import subprocess
@@ -33,6 +34,7 @@ seeds = [0]
 steps = 3
 pause = 0.0  # seconds that a step takes
 trouble = {}  # variant -> what goes wrong
+gate_file = ""  # what a run waits for after two steps
 ```
 
 ```{code-cell} ipython3
@@ -71,6 +73,8 @@ for variant in variants:
         state = load_checkpoint(checkpoint) or {"step": 0, "weights": torch.zeros(2, dtype=torch.float64)}
         print(f"{variant}, seed {seed}: from step {state['step']}")
         while state["step"] < steps:
+            while gate_file and state["step"] >= 2 and not os.path.exists(gate_file):
+                time.sleep(0.05)
             weights = step_of(state["weights"], variant, seed, state["step"])
             state = {"step": state["step"] + 1, "weights": weights}
             save_checkpoint(checkpoint, state)

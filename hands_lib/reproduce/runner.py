@@ -12,6 +12,7 @@ import logging
 import multiprocessing
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -251,6 +252,13 @@ class _TimeLimit:
             signal.signal(signal.SIGALRM, self._before)
 
 
+def _seconds_of_children() -> float:
+    """Seconds that processors have spent on processes that this one started and that have ended: on kernels.
+    How busy the machine is hardly changes them."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def execute(
     chapter: Chapter,
     root: Path,
@@ -276,7 +284,7 @@ def execute(
     # papermill writes what JSON does not know as code that runs
     injected = json.loads(json.dumps(dict(parameters or {}), allow_nan=False))
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    start, limit = time.time(), _TimeLimit(time_limit)
+    start, limit, computed = time.time(), _TimeLimit(time_limit), _seconds_of_children()
     try:
         nbformat.write(read_chapter(chapter, root), work)
         with _environment(root, threads, asked or Asked()), limit:
@@ -321,6 +329,7 @@ def execute(
     notebook = nbformat.read(work, 4)
     work.unlink()
     notebook.metadata["hands_seconds"] = round(seconds, 1)
+    notebook.metadata["hands_cpu_seconds"] = round(_seconds_of_children() - computed, 1)
     with replacing(target) as temporary:
         nbformat.write(notebook, temporary)
     if own:

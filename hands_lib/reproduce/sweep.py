@@ -76,12 +76,16 @@ def _try_lock(path: Path) -> TextIO | None:
 
 
 def _holder(path: Path) -> str:
-    """Who says that they hold the lock; they say so a moment after they have it."""
-    for _ in range(20):
-        if said := path.read_text(encoding="utf-8"):
-            return said
-        time.sleep(0.05)
-    return "another process"
+    """Who says that they hold the lock; they say so a moment after they have it, if they live so long."""
+    with open(path, encoding="utf-8") as file:
+        while True:
+            with suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return "another process, which has ended"
+            file.seek(0)
+            if said := file.read():
+                return said
+            time.sleep(0.05)
 
 
 @contextmanager

@@ -3,13 +3,12 @@
 `python tests/browser/reading.py _build/html` prints a line for every page below its `book` folder.
 """
 
-import functools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Page, sync_playwright
+from visits import LIMIT, Heard, open_page, sideways
 
 from hands_lib.reproduce.chromium import FLAGS, find_chromium
 from hands_lib.reproduce.pdf import served
@@ -33,6 +32,10 @@ MEASURE = """() => {
     result: first(pictures + ', .cell_output table, .hands-table, [class*="verdict"]'),
     code: code.reduce((sum, e) => sum + e.getBoundingClientRect().height, 0) / height,
     screens: height,
+    answer: (article.querySelector('.cell.tag_answer')?.getBoundingClientRect().bottom ?? Infinity) + scrollY,
+    picture: (article.querySelector('figure')?.getBoundingClientRect().top ?? Infinity) + scrollY,
+    codeOfPage: Array.from(article.querySelectorAll('div.highlight')).filter((e) => e.checkVisibility())
+      .reduce((sum, e) => sum + e.getBoundingClientRect().height, 0) / document.documentElement.scrollHeight,
     has3d: !!document.querySelector('.hands-living') ||
       Array.from(document.querySelectorAll('.hands-figure')).some((e) =>
       e.dataset.kind === 'k3d' || e.querySelector('.hands-solid') ||
@@ -43,41 +46,37 @@ MEASURE = """() => {
 
 @dataclass(frozen=True)
 class Reading:
-    """Of one page: screens (of a laptop) down to the first result and the first figure, infinite where there
-    is none; share of the height that is visible code; height; megabytes that a reader of all of it loads;
-    pixels that the page is wider than a phone."""
+    """Of one page: screens (of a laptop) down to the first result, to the first figure, to the end of the
+    answer and to the first captioned figure, infinite where there is none; share of the article's height that
+    is visible code, and of the page's; height; megabytes that a reader of all of it loads."""
 
     result: float
     figure: float
+    answer: float
+    picture: float
     code: float
+    code_of_page: float
     screens: float
     megabytes: float
     has_3d: bool
-    too_wide: int
 
 
-def measure(browser: Browser, address: str) -> Reading:
-    """One page."""
-    page = browser.new_page(viewport=LAPTOP)
-    page.set_default_timeout(240_000)
-    sizes: dict[str, int] = {}
-    page.on("response", functools.partial(_note, sizes))
-    page.goto(address, wait_until="load")
-    page.evaluate("async () => { if (window.MathJax?.startup) await MathJax.startup.promise; }")
+def read(page: Page, heard: Heard) -> Reading:
+    """An open page of a laptop's size, which `heard` has listened to since before it came."""
     found = page.evaluate(MEASURE)
     _draw_one_of_each_kind(page)
-    page.set_viewport_size(PHONE)
-    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    page.close()
     screen = LAPTOP["height"]
+    down = {
+        name: found[name] / screen if found[name] is not None else float("inf")
+        for name in ("result", "figure", "answer", "picture")
+    }
     return Reading(
-        result=found["result"] / screen if found["result"] is not None else float("inf"),
-        figure=found["figure"] / screen if found["figure"] is not None else float("inf"),
+        **down,
         code=found["code"],
+        code_of_page=found["codeOfPage"],
         screens=found["screens"] / screen,
-        megabytes=sum(sizes.values()) / 1e6,
+        megabytes=sum(heard.sizes.values()) / 1e6,
         has_3d=found["has3d"],
-        too_wide=wide,
     )
 
 
@@ -92,11 +91,6 @@ def _draw_one_of_each_kind(page: Page) -> None:
             page.wait_for_function("e => e.dataset.drawn", arg=figure.element_handle())
 
 
-def _note(sizes: dict[str, int], response: Any) -> None:
-    if response.ok:
-        sizes[response.url] = int(response.headers.get("content-length", 0))
-
-
 def main() -> None:
     """Print the numbers of every page of a site."""
     site = Path(sys.argv[1])
@@ -105,9 +99,15 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=list(FLAGS))
         for path in sorted((site / "book").rglob("*.html")):
             name = path.relative_to(site).as_posix()
-            read = measure(browser, f"{address}/{name}")
-            first = f"{read.result:8.2f}{read.figure:8.2f}{read.code:7.0%}{read.screens:9.1f}"
-            rest = f"{read.megabytes:7.2f}  {'3D' if read.has_3d else '- '}  {read.too_wide} px"
+            page = browser.new_page(viewport=LAPTOP)
+            page.set_default_timeout(LIMIT)
+            heard = Heard(page, address)
+            open_page(page, f"{address}/{name}")
+            found = read(page, heard)
+            page.set_viewport_size(PHONE)
+            first = f"{found.result:8.2f}{found.figure:8.2f}{found.code:7.0%}{found.screens:9.1f}"
+            rest = f"{found.megabytes:7.2f}  {'3D' if found.has_3d else '- '}  {sideways(page)} px"
+            page.close()
             print(f"{name[5:-5]:34}{first}{rest}", flush=True)
         browser.close()
 

@@ -20,7 +20,7 @@ from toy import CHAPTER, write_toy_book
 from hands_lib.reproduce import read_lines
 
 BIN = Path(sys.executable).parent
-PATIENCE = 300_000  # milliseconds; a busy machine takes minutes to start Snakemake and a kernel
+PATIENCE = 900_000  # milliseconds; a busy machine takes minutes to start Snakemake and a kernel
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {"notification": {"fetchNews": "false"}, "themes": {"theme": "JupyterLab Dark"}}
 CELL = 'from hands_lib.reproduce import choose_runs\n\nchoose_runs("toy")'
@@ -28,8 +28,14 @@ PAGE = CHAPTER[: CHAPTER.index("# Toy")] + f"# Runs\n\n```{{code-cell}} ipython3
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> Path:
-    book = write_toy_book(tmp_path / "checkout", seeds=[0], steps=10, pause=0.2)
+def gate(tmp_path: Path) -> Path:
+    """What a run waits for: until the file is there, the page goes on to show that one is running."""
+    return tmp_path / "gate"
+
+
+@pytest.fixture
+def book(tmp_path: Path, gate: Path) -> Path:
+    book = write_toy_book(tmp_path / "checkout", seeds=[0], steps=10, gate_file=str(gate))
     (book / "book" / "part" / "runs.md").write_text(PAGE)
     (book / "_toc.yml").write_text((book / "_toc.yml").read_text() + "    - file: book/part/runs.md\n")
     return book
@@ -65,14 +71,14 @@ def running_lab(folder: Path, tmp_path: Path) -> Iterator[str]:
         while True:
             assert server.poll() is None, (tmp_path / "lab.log").read_text()
             try:
-                urllib.request.urlopen(f"{address}/api", timeout=5)
+                urllib.request.urlopen(f"{address}/api", timeout=PATIENCE / 1000)
                 break
             except OSError:
                 time.sleep(0.2)
         yield address
     finally:
         server.terminate()  # and its kernels with it
-        server.wait(30)
+        server.wait(PATIENCE / 1000)
 
 
 @pytest.fixture
@@ -98,7 +104,7 @@ def ask(address: str, method: str = "GET", body: dict | None = None) -> dict:
     data = None if body is None else json.dumps(body).encode()
     headers = {"Authorization": "token toy", "Content-Type": "application/json"}
     request = urllib.request.Request(address, data, headers, method=method)
-    return json.loads(urllib.request.urlopen(request, timeout=60).read())
+    return json.loads(urllib.request.urlopen(request, timeout=PATIENCE / 1000).read())
 
 
 def test_saving_a_page_changes_nothing(lab_on_this_book: tuple[str, Path], browser: Browser) -> None:
@@ -122,9 +128,8 @@ def test_saving_a_page_changes_nothing(lab_on_this_book: tuple[str, Path], brows
 
     path = pages / "foundations" / "metrics.md"
     page = browser.new_page()
-    page.set_default_timeout(PATIENCE)
     page.goto(f"{address}/lab/tree/foundations/metrics.md?token=toy")
-    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
     title = page.locator(".jp-NotebookPanel .jp-MarkdownCell").first
     title.dblclick()
     title.locator(".cm-content").click()
@@ -133,9 +138,8 @@ def test_saving_a_page_changes_nothing(lab_on_this_book: tuple[str, Path], brows
     page.keyboard.type(" More.")
     page.keyboard.press("Shift+Enter")
     page.keyboard.press("Control+s")
-    for _ in range(3000):
-        if path.read_text(encoding="utf-8") != before[path]:
-            break
+    end = time.monotonic() + PATIENCE / 1000
+    while path.read_text(encoding="utf-8") == before[path] and time.monotonic() < end:
         time.sleep(0.1)
     page.close()
     found = path.read_text(encoding="utf-8")
@@ -147,12 +151,11 @@ def test_a_chapter_opens_as_its_page_looks(lab_on_this_book: tuple[str, Path], b
     """Words instead of roles and labels, outputs without running anything, folded code folded."""
     address, _ = lab_on_this_book
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
-    page.set_default_timeout(PATIENCE)
     page.goto(f"{address}/lab/tree/va_nerf/fusion.md?token=toy")
-    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
     first = page.locator(".jp-NotebookPanel .jp-MarkdownCell").first
     cited = first.get_by_role("link", name=re.compile("Huang et al")).first
-    expect(cited).to_be_visible(timeout=PATIENCE)
+    expect(cited).to_be_visible()
     assert "{" not in first.inner_text()
     chapter = ask(f"{address}/api/contents/va_nerf/fusion.md?type=notebook")["content"]["cells"]
     code = [cell for cell in chapter if cell["cell_type"] == "code"]
@@ -163,10 +166,10 @@ def test_a_chapter_opens_as_its_page_looks(lab_on_this_book: tuple[str, Path], b
     page.close()
 
 
-def test_run_what_is_missing_and_stop(lab: str, book: Path, browser: Browser, tmp_path: Path) -> None:
+def test_run_what_is_missing_and_stop(
+    lab: str, book: Path, gate: Path, browser: Browser, tmp_path: Path
+) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
-    page.set_default_timeout(PATIENCE)
-    expect.set_options(timeout=PATIENCE)
     page.goto(lab)
     expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
     page.locator(".jp-NotebookPanel .jp-CodeCell").first.click()
@@ -184,11 +187,13 @@ def test_run_what_is_missing_and_stop(lab: str, book: Path, browser: Browser, tm
     expect(stop).to_be_enabled()
     said = page.locator(".hands-said")
     expect(said).to_contain_text("0 of 1 done, 1 running, 0 failed")
+    gate.touch()
     expect(said).to_contain_text("all 1 are recorded")
     expect(shown).to_contain_text(re.compile(r"1 of 1 jobs recorded.*base\s*0\s*recorded"))
     expect(run).to_be_disabled()  # nothing is missing
     assert [(line.job, line.profile) for line in read_lines("toy", book)] == [("base", "cpu")]
 
+    gate.unlink()
     page.get_by_label("full").click()
     expect(shown).to_contain_text(re.compile(r"1 of 2 jobs recorded.*full\s*0\s*missing"))
     run.click()

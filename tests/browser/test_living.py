@@ -51,7 +51,10 @@ RUN = """([model, feeds]) => {
   return Object.fromEntries(Object.entries(found).map(([name, x]) => [name, [x.shape, Array.from(x.data)]]));
 }"""
 several = functools.partial(
-    settings, max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    settings,
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

@@ -11,6 +11,7 @@ import pypdfium2
 import pytest
 from playwright.sync_api import Browser
 from test_pages import ROOT
+from visits import open_page
 
 from hands_lib.reproduce import pdf
 from hands_lib.reproduce.project import ProjectError
@@ -35,7 +36,7 @@ def printed(address: str, browser: Browser) -> bytes:
     """A page as a reader prints it in dark mode, with what is too wide for paper added."""
     context = browser.new_context(color_scheme="dark")
     page = context.new_page()
-    page.goto(f"{address}/book/notation.html", wait_until="networkidle")
+    open_page(page, f"{address}/book/notation.html")
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
     assert page.evaluate(ADD, [LONG_LINE, WIDE, FORMULA]) == 1
     content = page.pdf(format="A4", print_background=True)

@@ -11,7 +11,7 @@ from hands_lib.reproduce.runner import executed_path, is_current
 
 ROOT = find_root(Path(__file__).parent)
 CHAPTERS = list_chapters(ROOT)
-BUDGET = 90  # seconds: what a chapter may take in the smoke profile on two cores
+BUDGET = 90  # seconds of computing: what a chapter may take in the smoke profile; 25 are the goal
 
 
 pytestmark = pytest.mark.usefixtures("site")
@@ -38,7 +38,9 @@ def test_no_errors_or_warnings_in_the_outputs(notebook: nbformat.NotebookNode) -
 
 
 def test_within_the_smoke_budget(notebook: nbformat.NotebookNode) -> None:
-    assert notebook.metadata.hands_seconds <= BUDGET
+    if "hands_cpu_seconds" not in notebook.metadata:
+        pytest.skip("executed before that was measured")
+    assert notebook.metadata.hands_cpu_seconds <= BUDGET
 
 
 def test_parameters_have_a_profile(chapter: Chapter) -> None:

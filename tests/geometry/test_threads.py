@@ -62,6 +62,6 @@ def test_forked_workers_of_a_data_loader_can_call_the_kernels(two_threads):
     """After the parent process has called them on several threads."""
     expected = torch.stack([Distances()[0], Distances()[1]])
     loader = torch.utils.data.DataLoader(
-        Distances(), batch_size=2, num_workers=1, multiprocessing_context="fork", timeout=60
+        Distances(), batch_size=2, num_workers=1, multiprocessing_context="fork", timeout=900
     )
     assert torch.equal(next(iter(loader)), expected)

@@ -27,7 +27,7 @@ def test_two_gloo_processes_train_as_one_with_the_joined_batch(tmp_path: Path) -
     script.write_text(page_code())
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     run = [sys.executable, str(script), "2", str(tmp_path / "losses")]
-    done = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "2 processes" in done.stderr
     assert "gloo" in done.stderr

@@ -87,7 +87,7 @@ def test_choose_runs_is_a_list_outside_and_widgets_inside_jupyterlab(book: Path,
 
 def run_to_its_end(chooser: RunChooser) -> None:
     chooser.run.click()
-    chooser.follower.join(120)
+    chooser.follower.join(900)
     assert not chooser.follower.is_alive()
 
 
@@ -125,24 +125,37 @@ def test_what_cannot_be_followed_or_read_is_said_and_the_buttons_are_free(book: 
 def test_an_earlier_look_does_not_undo_a_later_choice(book: Path, monkeypatch) -> None:
     """The thread that follows a sweep looks at the store while a person ticks a box: the last one counts."""
     chooser = RunChooser("toy", book, ["cpu"])
-    looking, go_on = threading.Event(), threading.Event()
-    real = plan_table
+    looking, waiting, go_on = (threading.Event() for _ in range(3))
+    real, lock = plan_table, chooser.one_at_a_time
 
     def slowly(*args: object) -> object:
         table = real(*args)
         if threading.current_thread() is first:
             looking.set()
-            go_on.wait(60)
+            go_on.wait(900)
         return table
 
+    class Telling:
+        """The chooser's lock, which tells when the second thread asks for it."""
+
+        def __enter__(self) -> None:
+            if threading.current_thread() is not first:
+                waiting.set()
+            lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            lock.release()
+
     monkeypatch.setattr("hands_lib.reproduce.interactive.plan_table", slowly)
+    monkeypatch.setattr(chooser, "one_at_a_time", Telling())
     first = threading.Thread(target=chooser._refresh)
     first.start()
-    assert looking.wait(60)
+    assert looking.wait(900)
     second = threading.Thread(target=lambda: setattr(chooser.variants.children[0], "value", False))
     second.start()
-    second.join(0.2)  # it waits for the first; without a lock it would be over, and then undone
+    while second.is_alive() and not waiting.wait(0.05):
+        pass  # it waits for the first; without a lock it would be over, and then undone
     go_on.set()
-    first.join(60)
-    second.join(60)
+    first.join()
+    second.join()
     assert chooser.table.value.count("missing") == 1

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import select
 import signal
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from hands_lib.reproduce.trained import load_weights
 
 # Few threads, so that tests beside each other do not disturb the measured limits
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+PATIENCE = 900.0  # seconds; only what never comes takes so long, however busy the machine is
 
 
 def undisturbed(variant: str, seed: int, steps: int) -> torch.Tensor:
@@ -79,8 +79,8 @@ def kill(pids: list[int]) -> None:
             continue
 
 
-def wait_for(what: Callable[[], object], seconds: float = 120) -> object:
-    end = time.monotonic() + seconds
+def wait_for(what: Callable[[], object]) -> object:
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         found = what()
         if found:
@@ -113,7 +113,8 @@ def logs(book: Path) -> str:
 
 def test_a_very_bad_day(tmp_path: Path) -> None:
     """kill -9 of a kernel and of everything, two sweeps at once, Ctrl-C, kill -9 of Snakemake; the table."""
-    book = write_toy_book(tmp_path, seeds=[1], steps=24, pause=0.2)
+    gate = tmp_path / "gate"  # closed: no run gets to its end before everything has happened
+    book = write_toy_book(tmp_path / "checkout", seeds=[1], steps=6, gate_file=str(gate))
 
     first = start(book)
     wait_for(lambda: checkpoints(book))
@@ -121,7 +122,7 @@ def test_a_very_bad_day(tmp_path: Path) -> None:
     wait_for(lambda: "its kernel died" in logs(book))
     wait_for(lambda: processes(book, "ipykernel_launcher") and checkpoints(book))
     kill(processes(book))
-    assert first.wait(30) == -signal.SIGKILL
+    assert first.wait(PATIENCE) == -signal.SIGKILL
     wait_for(lambda: not processes(book))
     kept = {path: path.read_bytes() for path in (book / "runs" / "weights").rglob("*.*")}
 
@@ -133,47 +134,49 @@ def test_a_very_bad_day(tmp_path: Path) -> None:
     assert re.search(r"a sweep of chapter part/toy, profile cpu, is running already \(process \d+ on", text)
     wait_for(lambda: processes(book, "ipykernel_launcher"))
     other.send_signal(signal.SIGINT)
-    text = other.communicate(timeout=60)[0]
+    text = other.communicate(timeout=PATIENCE)[0]
     assert other.returncode == 130, text
     assert re.search(r"stopped: \d of \d done; the same command goes on", text)
-    wait_for(lambda: not processes(book), 20)
+    wait_for(lambda: not processes(book))
 
     ended = start(book)
     next(line for line in ended.stdout if "0 running" not in line and "running" in line)
     ended.terminate()  # as Ctrl-C
-    text = ended.communicate(timeout=60)[0]
+    text = ended.communicate(timeout=PATIENCE)[0]
     assert ended.returncode == 130, text
     assert re.search(r"stopped: \d of \d done; the same command goes on", text)
-    wait_for(lambda: not processes(book), 20)
+    wait_for(lambda: not processes(book))
 
     orphaned = start(book)
     wait_for(lambda: processes(book, "ipykernel_launcher"))
     kill(processes(book, "snakemake"))
-    text = orphaned.communicate(timeout=60)[0]
+    text = orphaned.communicate(timeout=PATIENCE)[0]
     assert orphaned.returncode == 1
     assert "Snakemake was killed (signal 9)" in text
 
+    gate.touch()
     last = start(book)
-    text = last.communicate(timeout=180)[0]
+    text = last.communicate(timeout=PATIENCE)[0]
     assert last.returncode == 0, text + logs(book)
-    assert_complete(book, ["base", "full"], [1], 24)
+    assert_complete(book, ["base", "full"], [1], 6)
     assert all(path.read_bytes() == content for path, content in kept.items())
     notebooks = [path.read_text() for path in (book / "runs" / "part" / "toy").glob("*.ipynb")]
     assert any(
         re.search(r"from step [1-9]", notebook) for notebook in notebooks
     )  # it did go on, not start anew
-    wait_for(lambda: not processes(book), 20)
+    wait_for(lambda: not processes(book))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
 def test_jobs_end_with_their_sweep_however_it_ends(tmp_path: Path, number: int) -> None:
-    book = write_toy_book(tmp_path, seeds=[1], variants=["full"], steps=1000, pause=0.2)
+    never = str(tmp_path / "gate")
+    book = write_toy_book(tmp_path / "checkout", seeds=[1], variants=["full"], gate_file=never)
     started = start(book)
-    wait_for(lambda: processes(book, "ipykernel_launcher"), 900)
+    wait_for(lambda: processes(book, "ipykernel_launcher"))
     started.send_signal(number)
-    text = started.communicate(timeout=900)[0]
+    text = started.communicate(timeout=PATIENCE)[0]
     assert started.returncode == (-number if number == signal.SIGKILL else 130), text
-    wait_for(lambda: not processes(book), 900)
+    wait_for(lambda: not processes(book))
 
 
 def test_a_sweep_outlives_the_notebook_that_started_it(tmp_path: Path) -> None:
@@ -185,12 +188,12 @@ def test_a_sweep_outlives_the_notebook_that_started_it(tmp_path: Path) -> None:
         "while 'starting' in chooser.said.value: pass\nos.kill(os.getpid(), 9)\n"
     )
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    done = subprocess.run([sys.executable, "-c", code], cwd=book, env=environment, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], cwd=book, env=environment, timeout=PATIENCE)
     assert done.returncode == -signal.SIGKILL
     log = book / "runs" / "sweeps" / "notebook-toy.txt"
     wait_for(lambda: "all 1 are recorded" in log.read_text())
     assert_complete(book, ["full"], [0], 3)
-    wait_for(lambda: not processes(book), 20)
+    wait_for(lambda: not processes(book))
 
 
 def test_failing_jobs_damaged_files_and_a_jumping_clock(tmp_path: Path, monkeypatch, capfd) -> None:
@@ -206,7 +209,7 @@ def test_failing_jobs_damaged_files_and_a_jumping_clock(tmp_path: Path, monkeypa
     assert re.search(r"toy, memory, seed 3: .*can't allocate memory", text)
     by_variant = {line.job: line for line in read_lines("toy", book)}
     assert by_variant.keys() == {"full", "clock"}
-    assert 0 <= by_variant["clock"].seconds < 300
+    assert 0 <= by_variant["clock"].seconds < 10**6  # its clock jumped by 10**9
     assert "2 recorded" in plan(capfd)
 
     # the failed jobs left checkpoints; damage one of them, and a line
@@ -246,15 +249,17 @@ def plan(capfd: pytest.CaptureFixture) -> str:
 
 
 def test_a_job_that_runs_out_of_time(tmp_path: Path, monkeypatch, capfd) -> None:
-    values = {"seeds": [0], "variants": ["full"], "steps": 10, "pause": 0.3}
-    book = write_toy_book(tmp_path, **values, limits={"minutes": 0.05})
+    gate = tmp_path / "gate"
+    values = {"seeds": [0], "variants": ["full"], "steps": 10, "gate_file": str(gate)}
+    book = write_toy_book(tmp_path / "checkout", **values, limits={"minutes": 0.05})
     monkeypatch.chdir(book)
     assert main(["sweep", "toy", "--retries", "0"]) == 1
     assert "stopped after its time limit of 3 s" in capfd.readouterr().out
-    wait_for(lambda: not processes(book), 20)
+    wait_for(lambda: not processes(book))
     assert read_lines("toy", book) == []
     (book / "book" / "presets" / "toy.yml").write_text(yaml.safe_dump({"cpu": values}))
     commit(book)
+    gate.touch()
     assert main(["sweep", "toy"]) == 0
     assert_complete(book, ["full"], [0], 10)
 
@@ -341,8 +346,9 @@ def test_jobs_share_out_the_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setenv("HANDS_GPUS", "2,5")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    code = (
+    code = (  # it says when it has tried every GPU and goes to sleep
         "import os, sys, time\nfrom pathlib import Path\nfrom hands_lib.reproduce.sweep import _one_gpu\n"
+        "time.sleep = lambda _, sleep=time.sleep: (print('waiting', flush=True), sleep(0.1))\n"
         "with _one_gpu(Path(sys.argv[1]), 1):\n"
         "    print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True); sys.stdin.read()\n"
     )
@@ -357,13 +363,9 @@ def test_jobs_share_out_the_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             )
             for _ in range(2)
         ]
-        wait_for(lambda: (tmp_path / "runs" / "locks").is_dir())
-        readable, _, _ = select.select([other.stdout for other in others], [], [], 60)
-        assert len(readable) == 1
-        assert readable[0].readline() == "5\n"
-        waiting = next(other for other in others if other.stdout is not readable[0])
-        assert select.select([waiting.stdout], [], [], 1.5)[0] == []
-    assert waiting.stdout.readline() == "2\n"
+        said = {other.stdout.readline(): other for other in others}
+        assert said.keys() == {"5\n", "waiting\n"}
+    assert next(line for line in said["waiting\n"].stdout if line != "waiting\n") == "2\n"
     for other in others:
         other.communicate("")
         assert other.returncode == 0
