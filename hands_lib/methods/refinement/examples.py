@@ -106,6 +106,16 @@ def pictured(
     )
 
 
+def unlabelled(
+    image: UInt8[Tensor, "batch 3 size size"], camera: Camera, joints: Float[Tensor, "batch 2 21 3"]
+) -> Examples:
+    """Photographs of which nothing is known but the joints (world, metres): hands without a surface, and
+    pixels that show neither hand."""
+    num, side = len(image), camera.width // 4
+    labels = image.new_zeros(num, side, side), joints.new_zeros(num, 3, side, side)
+    return pictured(image, camera, joints, joints.new_zeros(num, 2, 0, 3), *labels)
+
+
 def pair_examples(
     split: str, pairs: PairSetSettings, pictures: PictureSettings, surface: Detail = "plain"
 ) -> tuple[Examples, Float[Tensor, "batch 2"]]:
