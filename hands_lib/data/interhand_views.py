@@ -350,6 +350,23 @@ def crop_photograph(
     return torch.from_numpy(np.array(picture.resize((size, size), Image.Resampling.BILINEAR, box)))
 
 
+def cropped_to_joints(
+    frame: InterHandFrame, size: int, around: float
+) -> tuple[UInt8[Tensor, "{size} {size} 3"], Camera]:
+    """The photograph cut to a square around the joints, and the camera of what is left, with a batch of one.
+
+    around  side of the square against the longer side of the joints' box in the picture
+    """
+    camera = frame.sample.camera
+    pixels = camera.project(frame.sample.joints.flatten(0, 1))
+    low, high = pixels.amin(dim=0), pixels.amax(dim=0)
+    box_size = (around / CROP_MARGIN) * (high - low)
+    box = torch.cat([(low + high - box_size) / 2, box_size])
+    intrinsics = cropped_intrinsics(camera.intrinsics[None], box[None], size)
+    seen = Camera(intrinsics, camera.camera_from_world[None], size, size)
+    return crop_photograph(frame.image(), box, size), seen
+
+
 def _cropped_cameras(frames: Sequence[InterHandFrame], path: Path, size: int) -> Camera:
     for frame in frames:
         longest = max(frame.sample.camera.width, frame.sample.camera.height)

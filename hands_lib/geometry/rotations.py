@@ -51,6 +51,14 @@ def axis_angle_to_matrix(axis_angle: Float[Tensor, "*batch 3"]) -> Float[Tensor,
     return identity + sin_ratio * cross + cos_ratio * (cross @ cross)
 
 
+def cross_product_matrix(axis: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
+    """The matrix of the cross product with `axis`; its matrix exponential turns about the axis by its length
+    in radians, with a derivative at 0 too."""
+    x, y, z = axis.unbind(dim=-1)
+    zero = torch.zeros_like(x)
+    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).unflatten(-1, (3, 3))
+
+
 def random_rotations(
     num: int, generator: torch.Generator | None = None, dtype: torch.dtype | None = None
 ) -> Float[Tensor, "num 3 3"]:

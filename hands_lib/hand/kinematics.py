@@ -232,6 +232,17 @@ def limit_excess(pose: HandPose, limits: JointLimits = DEFAULT_LIMITS) -> Float[
     return torch.cat([palm, excess(pose.joint_angles, limits.joint_lower, limits.joint_upper, 3)], dim=-1)
 
 
+def share_at_limit(
+    pose: HandPose, limits: JointLimits = DEFAULT_LIMITS, closer: float = 2e-4
+) -> Float[Tensor, ""]:
+    """Of the joint angles that can move, the share that lies nearer to a limit than `closer`, radians."""
+    limits = limits.to(pose.joint_angles)
+    lower, upper, angles = limits.joint_lower, limits.joint_upper, pose.joint_angles
+    free = (upper > lower).expand_as(angles)
+    at_limit = torch.minimum(angles - lower, upper - angles) < closer
+    return (at_limit & free).sum() / free.sum()
+
+
 def random_pose(
     num: int,
     generator: torch.Generator | None = None,

@@ -107,3 +107,15 @@ def perturb(
         short = mean_joint_error(scaled(middle), pose, root_aligned) < mpjpe
         low, high = torch.where(short, middle, low), torch.where(short, high, middle)
     return scaled((low + high) / 2)
+
+
+def turned_about_wrists(
+    joints: Float[Tensor, "pair 2 21 3"], generator: torch.Generator, angle: float, probability: float
+) -> Float[Tensor, "pair 2 21 3"]:
+    """Both hands of a pair, with this probability, turned about their wrists, each by a rotation of its own
+    whose axis-angle vector has a standard deviation of `angle` degrees about each axis."""
+    turns = torch.randn(len(joints), 2, 3, generator=generator) * torch.deg2rad(torch.tensor(angle))
+    struck = torch.rand(len(joints), generator=generator) < probability
+    rotation = axis_angle_to_matrix(turns * struck[:, None, None]).to(joints)
+    wrists = joints[:, :, :1]
+    return wrists + (joints - wrists) @ rotation.mT

@@ -13,9 +13,15 @@ import torch
 
 from hands_lib.data import interhand_views
 from hands_lib.data.errors import DataError, MissingData
+from hands_lib.data.generated_capture import write_capture
 from hands_lib.data.interhand26m import InterHand26M
 from hands_lib.data.interhand26m_writer import InterHandWriter
-from hands_lib.data.interhand_views import InterHandViewSettings, asked_pairs, select_frames
+from hands_lib.data.interhand_views import (
+    InterHandViewSettings,
+    asked_pairs,
+    cropped_to_joints,
+    select_frames,
+)
 from hands_lib.data.interhand_views import interhand_views as prepare
 from hands_lib.geometry.raster import rasterize
 from hands_lib.hand.pairs import pair_faces, pair_joints, pair_surfaces
@@ -535,3 +541,18 @@ def test_names_wrong_settings_and_a_damaged_cache(release, tmp_path):
     (path,) = (tmp_path / "interhand_views").glob("*.safetensors")
     path.write_bytes(b"half a file")
     assert torch.equal(prepare("val", SETTINGS, release, cache=tmp_path).image, anew.image)
+
+
+def test_a_photograph_cut_to_its_joints_keeps_their_places(tmp_path):
+    """A joint's colour in the photograph is its colour in the cut one, and the box fills what was asked."""
+    frame = InterHand26M(write_capture(tmp_path / "capture"), "test").only("interacting")[0]
+    image, camera = cropped_to_joints(frame, 96, around=1.3)
+    joints = frame.sample.joints.flatten(0, 1)
+    pixels = camera.project(joints[None])[0]
+    low, high = pixels.amin(dim=0), pixels.amax(dim=0)
+    assert float((high - low).max()) == pytest.approx(96 / 1.3, rel=1e-3)
+    torch.testing.assert_close((low + high) / 2, torch.full((2,), 47.5), atol=0.01, rtol=0)
+    whole = frame.sample.camera.project(joints).round().long()
+    expected = frame.image()[whole[:, 1], whole[:, 0]].float()
+    found = image[pixels[:, 1].round().long(), pixels[:, 0].round().long()].float()
+    assert float((found - expected).abs().median()) < 25

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from hands_lib.geometry.rotations import (
     axis_angle_to_matrix,
+    cross_product_matrix,
     degrees_between,
     random_rotations,
     rotation_about_x,
@@ -85,3 +86,11 @@ def test_random_rotations_are_uniform():
 def test_random_rotations_repeat_with_the_seed():
     first, second = (random_rotations(3, torch.Generator().manual_seed(5)) for _ in range(2))
     assert torch.equal(first, second)
+
+
+def test_the_cross_product_as_a_matrix_and_its_exponential_as_a_turn():
+    generator = torch.Generator().manual_seed(0)
+    axis, other = torch.randn(2, 7, 3, generator=generator, dtype=torch.float64)
+    matrix = cross_product_matrix(axis)
+    torch.testing.assert_close((matrix @ other[..., None])[..., 0], torch.linalg.cross(axis, other))
+    torch.testing.assert_close(torch.linalg.matrix_exp(matrix), axis_angle_to_matrix(axis))

@@ -24,6 +24,7 @@ from hands_lib.hand.kinematics import (
     random_pose,
     rest_bone_lengths,
     rest_pose,
+    share_at_limit,
 )
 from hands_lib.structures import HandPose
 
@@ -244,3 +245,15 @@ def test_any_batch_shape(batch):
     skeleton = forward_kinematics(rest_pose(*batch))
     assert skeleton.joints.shape == (*batch, 21, 3)
     assert skeleton.bone_rotations.shape == (*batch, 5, 4, 3, 3)
+
+
+def test_share_of_angles_at_a_limit():
+    pose = rest_pose(1)
+    limits = DEFAULT_LIMITS.to(pose.joint_angles)
+    free = int((limits.joint_upper > limits.joint_lower).sum())
+    within = replace(pose, joint_angles=((limits.joint_lower + limits.joint_upper) / 2)[None])
+    assert share_at_limit(within) == 0
+    assert share_at_limit(replace(pose, joint_angles=limits.joint_upper[None])) == 1
+    one = within.joint_angles.clone()
+    one[0, 1, 0, 0] = limits.joint_lower[1, 0, 0] + 1e-4
+    assert float(share_at_limit(replace(pose, joint_angles=one))) == pytest.approx(1 / free)

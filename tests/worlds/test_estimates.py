@@ -3,7 +3,7 @@ import torch
 
 from hands_lib.geometry.rotations import axis_angle_to_matrix
 from hands_lib.hand.kinematics import DEFAULT_LIMITS, forward_kinematics, limit_excess
-from hands_lib.worlds.estimates import ErrorMixture, mean_joint_error, perturb
+from hands_lib.worlds.estimates import ErrorMixture, mean_joint_error, perturb, turned_about_wrists
 
 
 @pytest.mark.parametrize("root_aligned", [False, True])
@@ -53,3 +53,25 @@ def test_no_error_returns_the_pose_and_nonsense_is_refused(sampled):
         perturb(truth, -0.001)
     with pytest.raises(ValueError, match="cannot be reached"):
         perturb(truth, 0.5, torch.Generator().manual_seed(0), ErrorMixture(0.0, 0.0, 0.1, 0.1, 0.0))
+
+
+def test_hands_turn_about_their_wrists_as_often_as_asked():
+    generator = torch.Generator().manual_seed(0)
+    joints = torch.randn(4000, 2, 21, 3, generator=generator, dtype=torch.float64)
+    turned = turned_about_wrists(joints, generator, angle=10.0, probability=0.3)
+    moved = (turned - joints).norm(dim=-1).amax(dim=(1, 2)) > 1e-9
+    assert 0.27 < moved.double().mean() < 0.33
+    torch.testing.assert_close(turned[:, :, 0], joints[:, :, 0], rtol=0, atol=1e-12)
+    arms = [j - j[:, :, :1] for j in (turned, joints)]
+    torch.testing.assert_close(arms[0].norm(dim=-1), arms[1].norm(dim=-1))
+    # about each axis 10 degrees: the angle's mean square is three times that
+    rotation = procrustes_rotation(arms[1][moved], arms[0][moved])
+    cosine = (rotation.diagonal(dim1=-2, dim2=-1).sum(dim=-1) - 1) / 2
+    angle = torch.rad2deg(torch.acos(cosine.clamp(-1, 1)))
+    assert abs(float(angle.square().mean().sqrt()) - 10 * 3**0.5) < 0.5
+
+
+def procrustes_rotation(start, end):
+    """The rotation that takes vectors to vectors, the slow obvious way."""
+    u, _, vh = torch.linalg.svd(torch.einsum("phji,phjk->phik", end, start))
+    return u @ vh

@@ -13,4 +13,9 @@ Volume   of a hand is that of the thin surface (`HandShape.thin`) around its 21 
 from and measures it, `occupancy_training` is its loop; `points` and `loss` are the intersection loss (Eq. 1);
 `estimators` and `estimator_training` predict the hands that it corrects, `evaluation` counts intersections,
 `untangle` takes them out of given hands.
+
+What is compared stands beside it: `estimator_tasks` (what estimators learn from), `estimator_comparison` and
+`studies` (with and without the loss: choice, scores, rows of the tables), `detection` (what a variant of the
+loss sees), `repairs` (other ways to take hands apart, and their score). `recorded_network` reads a trained
+occupancy network from the record of its run.
 """

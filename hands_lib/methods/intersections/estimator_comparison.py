@@ -12,7 +12,7 @@ the same error as the baseline, but the least number of intersections".
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,6 +41,9 @@ from hands_lib.methods.intersections.evaluation import (
 from hands_lib.methods.intersections.loss import Occupancy
 
 NO_LOSS = IntersectionSettings()
+RAY_CAST_COUNT, OCCUPANCY_COUNT = "intersections_ray_cast", "intersections_occupancy"
+COUNTS = (RAY_CAST_COUNT, OCCUPANCY_COUNT)
+"""The paper's two ways to count intersections, by their names in the tables."""
 _OTHER_BATCHES = 10_000  # added to the seed of the further steps: not the batches of the baseline once more
 TREND = ((0, 0), (1, 5), (6, 15), (16, 30), (31, 60), (61, 242))
 """Of the 242 dense points of both hands."""
@@ -144,54 +147,49 @@ def best_loss(
 
 def measured(
     estimate: PairEstimate, given: PairBatch, occupancy: Occupancy, ray_casting: bool = True
-) -> tuple[dict[str, tuple[float, str]], PairIntersections | None]:
-    """Name -> (number, unit), as records have them, and the counts pair by pair.
+) -> tuple[dict[str, float], PairIntersections | None]:
+    """Name -> number, and the counts pair by pair. Errors in mm, volumes in cm^3, shares in percent.
 
     Sums over the pairs are what the paper prints; `per_pair` and `pairs_intersecting` do not grow with their
     number. Without `ray_casting`, which takes most of the time, only the network counts.
     """
     joints = estimate.joints
     found = {
-        "mpjpe": (float(pair_mpjpe_mm(joints, given.joints).mean()), "mm"),
-        "mpjpe_wrist": (errors_mm(joints, given.joints, ("wrist",))["wrist"], "mm"),
-        "pairs": (float(len(joints)), "1"),
+        "mpjpe": float(pair_mpjpe_mm(joints, given.joints).mean()),
+        "mpjpe_wrist": errors_mm(joints, given.joints, ("wrist",))["wrist"],
+        "pairs": float(len(joints)),
     }
     if not ray_casting:
-        inside = float(occupied_points(joints, occupancy).sum())
-        return found | {"intersections_occupancy": (inside, "1")}, None
+        return found | {OCCUPANCY_COUNT: float(occupied_points(joints, occupancy).sum())}, None
     counts = count_intersections(joints.cpu(), occupancy, progress=False)
     summary = counts.summary()
     return found | {
-        "intersections_ray_cast": (summary["ray_cast"], "1"),
-        "intersections_occupancy": (summary["occupied"], "1"),
-        "overlap_per_pair": (summary["overlap_cm3_per_pair"], "cm3"),
-        "pairs_intersecting": (100 * summary["intersecting_share"], "%"),
-        "fit_error_mean": (summary["fit_mean_mm"], "mm"),
+        RAY_CAST_COUNT: summary["ray_cast"],
+        OCCUPANCY_COUNT: summary["occupied"],
+        "overlap_per_pair": summary["overlap_cm3_per_pair"],
+        "pairs_intersecting": 100 * summary["intersecting_share"],
+        "fit_error_mean": summary["fit_mean_mm"],
     }, counts
 
 
 def decreases(
-    before: dict[str, tuple[float, str]], after: dict[str, tuple[float, str]], names: Iterable[str]
-) -> dict[str, tuple[float, str]]:
-    """By how much less, in percent, for records; left out where there was nothing before."""
-    return {
-        name: (decrease_percent(before[name][0], after[name][0]), "%")
-        for name in names
-        if before[name][0] > 0
-    }
+    before: Mapping[str, float], after: Mapping[str, float], names: Iterable[str]
+) -> dict[str, float]:
+    """By how much less, in percent; left out where there was nothing before."""
+    return {name: decrease_percent(before[name], after[name]) for name in names if before[name] > 0}
 
 
-def trend(occupied: Int[Tensor, " pair"], ray_cast: Int[Tensor, " pair"]) -> dict[str, tuple[float, str]]:
-    """Fig. 5 for records: both correlations of the two counts over pairs, and the mean number of grid points
-    inside both hands (`ray_cast`) by the number of tested points that the network finds inside."""
+def trend(occupied: Int[Tensor, " pair"], ray_cast: Int[Tensor, " pair"]) -> dict[str, float]:
+    """Fig. 5: both correlations of the two counts over pairs, and the mean number of grid points inside both
+    hands (`ray_cast`) by the number of tested points that the network finds inside."""
     occupied, ray_cast = occupied.cpu(), ray_cast.cpu()
     found = {
-        f"correlation_{kind}": (value.value, "1")
+        f"correlation_{kind}": value.value
         for kind, value in correlations(occupied, ray_cast, resamples=0).items()
         if math.isfinite(value.value)
     }
     for low, high in TREND:
         own = (occupied >= low) & (occupied <= high)
         if own.any():
-            found[f"ray_cast_at_{low}_to_{high}"] = (float(ray_cast[own].double().mean()), "1")
+            found[f"ray_cast_at_{low}_to_{high}"] = float(ray_cast[own].double().mean())
     return found

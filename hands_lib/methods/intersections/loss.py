@@ -26,7 +26,7 @@ it changes are a network's false alarms out there. The chapter measures them for
 """
 
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -155,6 +155,17 @@ def intersection_loss(
     if kernel == "truncated":
         terms = torch.where(probability > 0.5, terms, 0.0)
     return loss.index_add(0, tested.pair[tested.owner], terms)
+
+
+def loss_and_gradient(
+    occupancy: Occupancy, pairs: Float[Tensor, "pair 2 21 3"], *variant: Any, **switches: Any
+) -> tuple[Float[Tensor, " pair"], Float[Tensor, "pair 2 21 3"]]:
+    """Eq. 1 of every pair, and its gradient at all joints, in which pairs do not mix; variant and switches as
+    in `intersection_loss`. Minus the gradient is the way in which the loss pushes, 1/m."""
+    joints = pairs.detach().clone().requires_grad_()
+    loss = intersection_loss(occupancy, joints, *variant, **switches)
+    (gradient,) = torch.autograd.grad(loss.sum(), joints)
+    return loss.detach(), gradient
 
 
 def probabilities(

@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hands_lib.geometry.rotations import cross_product_matrix
 from hands_lib.hand.inverse_kinematics import inverse_kinematics
 from hands_lib.hand.kinematics import Skeleton, forward_kinematics, mirror
 from hands_lib.hand.skeleton import EDGES, NUM_JOINTS
@@ -105,19 +106,13 @@ def _palm_turn(moved: Tensor, held: Tensor) -> Float[Tensor, "*batch 3 3"]:
     identity = torch.eye(3, dtype=held.dtype, device=held.device)
     inertia = arms.square().sum(dim=(-1, -2))[..., None, None] * identity - arms.mT @ arms
     moment = torch.linalg.cross(arms, motion).sum(dim=-2)
-    return identity + _cross_matrix(torch.linalg.solve(inertia, moment))
+    return identity + cross_product_matrix(torch.linalg.solve(inertia, moment))
 
 
 def _shortest_turn(start: Tensor, end: Tensor) -> Float[Tensor, "*batch 3 3"]:
     """The rotation about the common normal that takes one unit vector to another."""
-    cross = _cross_matrix(torch.linalg.cross(start, end))
+    cross = cross_product_matrix(torch.linalg.cross(start, end))
     cosine = (start * end).sum(dim=-1)[..., None, None]
     # Opposite directions have no shortest turn; a fitted bone is never that far from its joints.
     identity = torch.eye(3, dtype=start.dtype, device=start.device)
     return identity + cross + cross @ cross / (1 + cosine).clamp(min=1e-3)
-
-
-def _cross_matrix(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
-    x, y, z = vector.unbind(dim=-1)
-    zero = torch.zeros_like(x)
-    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).unflatten(-1, (3, 3))

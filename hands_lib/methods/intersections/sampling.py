@@ -21,7 +21,7 @@ from hands_lib.geometry.inside import bounding_box, grid_occupancy, grid_points,
 from hands_lib.geometry.normals import face_area_vectors
 from hands_lib.geometry.rotations import random_rotations
 from hands_lib.hand.inverse_kinematics import inverse_kinematics
-from hands_lib.hand.kinematics import forward_kinematics
+from hands_lib.hand.kinematics import forward_kinematics, random_pose
 from hands_lib.hand.surface import HandShape, hand_surface
 from hands_lib.structures import Mesh, TensorFields
 
@@ -129,6 +129,20 @@ def training_batch(
     return OccupancyBatch(joints, points, inside(points, mesh))
 
 
+def drawn_batch(
+    pool: Float[Tensor, "pooled 21 3"],
+    num: int,
+    settings: SamplingSettings,
+    generator: torch.Generator,
+) -> OccupancyBatch:
+    """What one step learns from: new labelled points of `num` hands, half of them drawn from the pool, the
+    others in random poses that nobody has seen. Raises as `training_batch`."""
+    chosen = torch.randint(len(pool), (num // 2,), generator=generator)
+    random = forward_kinematics(random_pose(num - len(chosen), generator)).joints
+    joints = torch.cat([pool[chosen], random])
+    return training_batch(joints, thin_surface(joints), settings, generator)
+
+
 def intersection_over_union(
     predicted: Bool[Tensor, "hand *point"], true: Bool[Tensor, "hand *point"]
 ) -> Float[Tensor, " hand"]:
@@ -150,13 +164,17 @@ def grid_iou(
 ) -> Float[Tensor, " hand"]:
     """IoU on the regular grid that spans each mesh, 125,000 points by default; mean it over the hands.
 
-    The network is in evaluation mode meanwhile. Hands go through it one after the other, which bounds the
-    memory. Raises as `training_batch`, and ValueError for a threshold outside (0, 1).
+    The network is in evaluation mode meanwhile. Hands go to its device, and through it one after the other,
+    which bounds the memory; the result is where the hands were.
+
+    Raises as `training_batch`, and ValueError for a threshold outside (0, 1).
     """
     _check_hands(joints, mesh)
     if not 0 < threshold < 1:
         raise ValueError(f"threshold must lie between 0 and 1, not {threshold}")
-    was_training = network.training
+    was_training, came_from = network.training, joints.device
+    place = next(network.parameters(), joints).device
+    joints, mesh = joints.to(place), mesh.to(place)
     network.eval()
     condition, level = network.condition(joints), torch.tensor(threshold).logit()
     lower, upper = bounding_box(mesh.vertices)
@@ -167,7 +185,7 @@ def grid_iou(
         true = grid_occupancy(Mesh(mesh.vertices[hand : hand + 1], mesh.faces), resolution)
         shares.append(intersection_over_union(predicted, true.flatten(1)))
     network.train(was_training)
-    return torch.cat(shares)
+    return torch.cat(shares).to(came_from)
 
 
 def _check_hands(joints: Tensor, mesh: Mesh) -> None:

@@ -15,6 +15,8 @@ Chapter  book/refinement/method.md
     examples.py     pictures with their labels, and their mirror images
     training.py     the loop
     protocols.py    the same predictions under every protocol
+    ablation.py     what is compared, and how every network is scored
+    shown.py        what the figures of a network are drawn from
     recorded_network.py   a trained network from the record of its run
 
 Conventions of the whole room

@@ -6,12 +6,12 @@ Units, frames and order: see the room's header.
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from hands_lib.hand.kinematics import mirror
 from hands_lib.methods.refinement.losses import Targets
-from hands_lib.structures import LabelledHands, TensorFields
+from hands_lib.structures import Camera, LabelledHands, TensorFields
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,16 @@ def examples_of(seen: LabelledHands) -> Examples:
             correspondence=seen.correspondence,
         ),
     )
+
+
+def unlabelled(
+    image: UInt8[Tensor, "batch 3 size size"], camera: Camera, joints: Float[Tensor, "batch 2 21 3"]
+) -> Examples:
+    """Photographs of which nothing is known but the joints (world, metres): hands without a surface, and
+    pixels that show neither hand."""
+    num, side = len(image), camera.width // 4
+    labels = image.new_zeros(num, side, side), joints.new_zeros(num, 3, side, side)
+    return examples_of(LabelledHands(image, camera, joints, joints.new_zeros(num, 2, 0, 3), *labels))
 
 
 def mirrored(examples: Examples) -> Examples:

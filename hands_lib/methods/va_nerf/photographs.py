@@ -13,10 +13,10 @@ from hands_lib.geometry.raster import rasterize
 from hands_lib.geometry.rotations import rotation_about_y
 from hands_lib.hand.inverse_kinematics import Fit, inverse_kinematics
 from hands_lib.hand.kinematics import mirror
+from hands_lib.hand.pairs import pair_faces, pair_joints, pair_surfaces
 from hands_lib.methods.va_nerf.observation import InputView
 from hands_lib.structures import Camera, Mesh
 from hands_lib.worlds.cameras import cropped
-from hands_lib.worlds.interactions import pair_faces, pair_joints, pair_surfaces
 
 _FINER = 8  # rays for a side of a pixel
 

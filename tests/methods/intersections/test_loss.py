@@ -18,6 +18,7 @@ from hands_lib.methods.intersections.loss import (
     NEGLIGIBLE,
     frozen,
     intersection_loss,
+    loss_and_gradient,
     probabilities,
     query_points,
 )
@@ -188,17 +189,13 @@ def test_order_of_pairs_does_not_matter(trained):
     torch.testing.assert_close(intersection_loss(trained, pairs[order], "dense", alpha=1), loss[order])
 
 
-def loss_and_gradient(occupancy, pairs, point_set, **switches):
-    pairs = pairs.clone().requires_grad_()
-    loss = intersection_loss(occupancy, pairs, point_set, alpha=1, **switches)
-    return loss.detach(), torch.autograd.grad(loss.sum(), pairs)[0]
-
-
 @pytest.mark.parametrize("point_set", ["sparse", "dense", "mesh"])
 def test_prefilter_and_screening_change_nothing_for_a_known_occupancy(point_set):
     pairs = some_pairs(8)
-    plain, plain_gradient = loss_and_gradient(SoftBalls(), pairs, point_set, prefilter=False, screening=False)
-    fast, fast_gradient = loss_and_gradient(SoftBalls(), pairs, point_set)
+    plain, plain_gradient = loss_and_gradient(
+        SoftBalls(), pairs, point_set, 1, prefilter=False, screening=False
+    )
+    fast, fast_gradient = loss_and_gradient(SoftBalls(), pairs, point_set, 1)
     torch.testing.assert_close(fast, plain, atol=1e-4, rtol=1e-4)
     assert (fast_gradient - plain_gradient).norm() < 5e-3 * plain_gradient.norm()
 
@@ -206,8 +203,8 @@ def test_prefilter_and_screening_change_nothing_for_a_known_occupancy(point_set)
 @pytest.mark.parametrize("point_set", ["sparse", "dense", "mesh"])
 def test_screening_changes_nothing_for_a_trained_network(trained, point_set):
     pairs = some_pairs(8, dtype=torch.float32)
-    plain, plain_gradient = loss_and_gradient(trained, pairs, point_set, screening=False)
-    fast, fast_gradient = loss_and_gradient(trained, pairs, point_set)
+    plain, plain_gradient = loss_and_gradient(trained, pairs, point_set, 1, screening=False)
+    fast, fast_gradient = loss_and_gradient(trained, pairs, point_set, 1)
     torch.testing.assert_close(fast, plain, atol=2e-3, rtol=1e-3)
     assert (fast_gradient - plain_gradient).norm() < 5e-3 * plain_gradient.norm()
 
@@ -290,3 +287,14 @@ def test_network_must_be_frozen_and_in_evaluation_mode():
         intersection_loss(network.eval(), pairs)
     assert frozen(network) is network
     intersection_loss(network, pairs)
+
+
+def test_loss_and_gradient_of_every_pair_by_itself(trained):
+    pairs = some_pairs(4, dtype=torch.float32)
+    loss, gradient = loss_and_gradient(trained, pairs, "dense", alpha=1)
+    assert torch.equal(loss, intersection_loss(trained, pairs, "dense", alpha=1).detach())
+    assert gradient.abs().amax(dim=(1, 2, 3)).gt(0).all()
+    for n in range(4):
+        _, alone = loss_and_gradient(trained, pairs[[n]], "dense", alpha=1)
+        torch.testing.assert_close(alone[0], gradient[n], rtol=1e-3, atol=1e-3 * float(gradient.abs().max()))
+    assert not pairs.requires_grad

@@ -13,6 +13,7 @@ from hands_lib.hand.kinematics import forward_kinematics, random_pose
 from hands_lib.methods.intersections.occupancy import OccupancyNetwork, OccupancySettings
 from hands_lib.methods.intersections.sampling import (
     SamplingSettings,
+    drawn_batch,
     grid_iou,
     intersection_over_union,
     rotated_about_wrist,
@@ -191,3 +192,23 @@ def test_bad_hands():
     network = OccupancyNetwork(OccupancySettings(2, 2, 2))
     with pytest.raises(ValueError, match="threshold must lie between 0 and 1, not 1"):
         grid_iou(network, joints, mesh, 5, threshold=1.0)
+
+
+def test_a_batch_is_half_of_the_pool_and_half_new():
+    pool = forward_kinematics(random_pose(3, torch.Generator().manual_seed(9))).joints
+    settings = SamplingSettings(num_points=40)
+    batch, again = (drawn_batch(pool, 8, settings, torch.Generator().manual_seed(1)) for _ in range(2))
+    assert torch.equal(batch.points, again.points)
+    assert batch.points.shape == (8, 40, 3)
+    # a turn keeps distances to the wrist
+    shapes = [(joints - joints[:, :1]).norm(dim=-1) for joints in (batch.joints, pool)]
+    known = (shapes[0][:, None] - shapes[1]).abs().amax(dim=-1).amin(dim=1) < 1e-5
+    assert known.tolist() == [True] * 4 + [False] * 4
+
+
+def test_iou_comes_back_to_where_the_hands_are():
+    joints = forward_kinematics(random_pose(2, torch.Generator().manual_seed(0))).joints
+    network = OccupancyNetwork(OccupancySettings(8, 8, 12))
+    shares = grid_iou(network, joints, thin_surface(joints), 16)
+    assert shares.device == joints.device
+    assert network.training

@@ -7,8 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from hands_lib.hand.pairs import pair_joints
-from hands_lib.methods.refinement.examples import Examples, examples_of, mirrored
+from hands_lib.methods.refinement.examples import Examples, examples_of, mirrored, unlabelled
 from hands_lib.methods.refinement.hands import Estimate, KinematicHands, joints_alone
 from hands_lib.methods.refinement.network import SMALL, RefinementNetwork
 from hands_lib.methods.refinement.training import (
@@ -288,3 +287,14 @@ def test_pair_examples_are_the_pairs_of_their_set(tmp_path, monkeypatch):
         between = (own[n, 0, 0] - own[n, 1, 0]).norm()
         assert float(made.targets.offset[n].norm()) == pytest.approx(float(between), rel=1e-4)
     assert float((made.targets.joints_uv.abs() <= 1).float().mean()) > 0.99
+
+
+def test_an_unlabelled_photograph_has_joints_and_nothing_else(scene, examples):
+    moment, views = scene
+    images, joints = views.image.movedim(-1, 1), moment.joints.expand(3, -1, -1, -1)
+    found = unlabelled(images, views.camera, joints)
+    assert torch.equal(found.image, examples.image)
+    for name in ("joints", "joints_uv", "offset"):
+        assert torch.equal(getattr(found.targets, name), getattr(examples.targets, name))
+    assert found.targets.vertices.shape == (3, 2, 0, 3)
+    assert not found.targets.hand.any()
