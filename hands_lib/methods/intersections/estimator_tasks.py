@@ -10,11 +10,13 @@ Frame    pairs are `centred`: the origin is the middle between the wrists
     uplift      2D keypoints of each pair, seen by a camera of its own
 
 A stand-in's errors, and the cameras of an uplift, are drawn anew for every batch from the batch's generator;
-what is judged is drawn once from the seed. Poses stay on the CPU; batches are made on the device of `like`.
+what is judged is drawn once from the seed. Which errors and which cameras, the caller says: a method knows no
+world. Poses stay on the CPU; batches are made on the device of `like`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from jaxtyping import Float
@@ -29,11 +31,19 @@ from hands_lib.methods.intersections.estimator_comparison import (
 from hands_lib.methods.intersections.estimator_training import EstimatorSettings, PairBatch
 from hands_lib.methods.intersections.estimators import centred, mirrored_pair
 from hands_lib.structures import HandPose
-from hands_lib.worlds.estimates import perturb
-from hands_lib.worlds.pair_pictures import Pictures
-from hands_lib.worlds.pair_sets import seen_pairs
 
 NewNetwork = Callable[[], nn.Module]
+
+
+class Estimate(Protocol):
+    """The poses with the errors of an estimator, drawn from the generator."""
+
+    def __call__(self, pose: HandPose, *, generator: torch.Generator) -> HandPose: ...
+
+
+Seen = Callable[[Tensor, torch.Generator, float], tuple[Tensor, Tensor]]
+"""Pairs of joints, a generator and a noise -> joints and 2D keypoints as a camera of each pair sees them; the
+generator's first numbers choose the cameras."""
 _SHARES = 0.7, 0.8  # of a given set: where training ends, where validation ends
 
 
@@ -66,20 +76,19 @@ def refine_task(
 def stand_in_task(
     network: NewNetwork,
     poses: tuple[HandPose, HandPose, HandPose],
-    error: float,
+    estimate: Estimate,
     budget: Budget,
     seed: int,
-    root_aligned: bool = True,
     like: Tensor | None = None,
 ) -> EstimatorTask:
-    """The 3D-to-3D network behind a stand-in: the truth with `error`, metres (`worlds.estimates.perturb`).
+    """The 3D-to-3D network behind a stand-in, which says `estimate` of the truth.
 
     poses  of the pairs (pair, 2) to train on, to choose by, to test on
     """
     train, val, test = poses
 
     def estimated(pose: HandPose, generator: torch.Generator) -> PairBatch:
-        both = perturb(pose, error, generator, root_aligned=root_aligned), pose
+        both = estimate(pose, generator=generator), pose
         return PairBatch(*(_placed(centred(pair_joints(p)), like) for p in both))
 
     def draw(rows: Tensor, generator: torch.Generator) -> PairBatch:
@@ -115,18 +124,22 @@ def given_task(
 
 
 def image_task(
-    network: NewNetwork, seen: tuple[Pictures, Pictures, Pictures], budget: Budget, like: Tensor | None = None
+    network: NewNetwork,
+    seen: tuple[PairBatch, PairBatch, PairBatch],
+    budget: Budget,
+    like: Tensor | None = None,
 ) -> EstimatorTask:
-    """Of the network that sees pictures. `seen`: to train on, to choose by, to test on."""
+    """Of the network that sees pictures. `seen`: bytes of pictures (pair, 3, size, size) and joints, to train
+    on, to choose by, to test on."""
 
-    def shown(pictures: Pictures, rows: Tensor | slice) -> PairBatch:
-        colours = _placed(pictures.image[rows], like) / 255
+    def shown(pictures: PairBatch, rows: Tensor | slice) -> PairBatch:
+        colours = _placed(pictures.inputs[rows], like) / 255
         return PairBatch(colours, _placed(centred(pictures.joints[rows]), like))
 
     train, *held = seen
 
     def make_batch(generator: torch.Generator) -> PairBatch:
-        rows = torch.randint(len(train.image), (budget.batch,), generator=generator)
+        rows = torch.randint(len(train.inputs), (budget.batch,), generator=generator)
         return half_mirrored(shown(train, rows), lambda image: image.flip(-1), generator)
 
     val, test = (shown(pictures, slice(None)) for pictures in held)
@@ -136,7 +149,8 @@ def image_task(
 def uplift_task(
     network: NewNetwork,
     poses: tuple[HandPose, HandPose, HandPose],
-    truth_error: float,
+    estimate: Estimate,
+    seen: Seen,
     keypoint_noise: float,
     budget: Budget,
     seed: int,
@@ -146,14 +160,15 @@ def uplift_task(
     """Of the network that lifts 2D keypoints. Every batch is seen by cameras of its own.
 
     poses           of the pairs (pair, 2) to train on, to choose by, to test on
-    truth_error     of what is learned, metres: triangulated joints are not exact. What is judged by is
+    estimate        what is learned: triangulated joints are not exact. What is judged by is
+    seen            how a camera sees a pair
     keypoint_noise  standard deviation of the keypoints, metres at the hands
     spoilt          what else happens to the joints that are learned, once and for all (Fig. 8)
     """
     train, val, test = poses
     own = torch.Generator().manual_seed(7919 * seed + 2)
     truth = pair_joints(train)
-    learned = pair_joints(perturb(train, truth_error, own, root_aligned=True))
+    learned = pair_joints(estimate(train, generator=own))
     if spoilt is not None:
         learned = spoilt(learned, own)
 
@@ -161,13 +176,13 @@ def uplift_task(
         rows = torch.randint(len(truth), (budget.batch,), generator=generator)
         camera = int(torch.randint(2**31, (), generator=generator))
         cameras = [torch.Generator().manual_seed(camera) for _ in range(2)]
-        _, keypoints = seen_pairs(truth[rows], cameras[0], keypoint_noise)
-        joints, _ = seen_pairs(learned[rows], cameras[1])  # by the same cameras
+        _, keypoints = seen(truth[rows], cameras[0], keypoint_noise)
+        joints, _ = seen(learned[rows], cameras[1], 0.0)  # by the same cameras
         given = PairBatch(_placed(keypoints, like), _placed(centred(joints), like))
         return half_mirrored(given, mirrored_keypoints, generator)
 
     def watched(pose: HandPose) -> PairBatch:
-        joints, keypoints = seen_pairs(pair_joints(pose), own, keypoint_noise)
+        joints, keypoints = seen(pair_joints(pose), own, keypoint_noise)
         return PairBatch(_placed(keypoints, like), _placed(centred(joints), like))
 
     return EstimatorTask(network, make_batch, watched(val), watched(test), budget.baseline, budget.further)

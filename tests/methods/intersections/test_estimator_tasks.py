@@ -1,5 +1,7 @@
 """What estimators learn from: sizes of errors, what a batch depends on, and who is given which pairs."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -12,11 +14,16 @@ from hands_lib.methods.intersections.estimator_tasks import (
     stand_in_task,
     uplift_task,
 )
-from hands_lib.methods.intersections.estimator_training import EstimatorSettings
+from hands_lib.methods.intersections.estimator_training import EstimatorSettings, PairBatch
 from hands_lib.methods.intersections.estimators import RefineNetwork, centred
-from hands_lib.worlds.pair_pictures import Pictures
+from hands_lib.worlds.estimates import perturb
+from hands_lib.worlds.pair_sets import seen_pairs
 
 BUDGET = Budget(40, EstimatorSettings(2), EstimatorSettings(1))
+
+
+def estimate(mpjpe, root_aligned=True):
+    return partial(perturb, mpjpe=mpjpe, root_aligned=root_aligned)
 
 
 def network():
@@ -41,20 +48,20 @@ def shape_of(joints):
 
 
 def test_a_stand_in_has_the_error_that_was_asked_for():
-    task = stand_in_task(network, POSES, 0.012, BUDGET, seed=0, root_aligned=False)
+    task = stand_in_task(network, POSES, estimate(0.012, False), BUDGET, seed=0)
     for given, pose in ((task.val, POSES[1]), (task.test, POSES[2])):
         assert torch.equal(given.joints, centred(pair_joints(pose)))
         # centred once for both hands: the errors of the two places are shared out, not more
         error = (given.inputs - given.joints).norm(dim=-1).mean()
         assert 0.004 < error < 0.02
-    aligned = stand_in_task(network, POSES, 0.012, BUDGET, seed=0).test
+    aligned = stand_in_task(network, POSES, estimate(0.012), BUDGET, seed=0).test
     about_wrist = [joints - joints[:, :, :1] for joints in aligned]
     sizes = (about_wrist[0] - about_wrist[1]).norm(dim=-1).mean(dim=-1)
     torch.testing.assert_close(sizes, torch.full_like(sizes, 0.012), rtol=0.02, atol=0)
 
 
 def test_a_batch_is_a_function_of_its_generator_and_half_of_it_is_mirrored():
-    task = stand_in_task(network, POSES, 0.012, BUDGET, seed=0)
+    task = stand_in_task(network, POSES, estimate(0.012), BUDGET, seed=0)
     one, again, other = (task.make_batch(torch.Generator().manual_seed(seed)) for seed in (3, 3, 4))
     assert torch.equal(one.inputs, again.inputs)
     assert not torch.equal(one.inputs, other.inputs)
@@ -85,7 +92,7 @@ def test_pictures_are_mirrored_with_their_joints():
     generator = torch.Generator().manual_seed(0)
     image = torch.randint(256, (6, 3, 8, 8), generator=generator, dtype=torch.uint8)
     truth = centred(torch.randn(6, 2, 21, 3, generator=generator))
-    seen = tuple(Pictures(image[n : n + 2], truth[n : n + 2]) for n in (0, 2, 4))
+    seen = tuple(PairBatch(image[n : n + 2], truth[n : n + 2]) for n in (0, 2, 4))
     task = image_task(network, seen, BUDGET)
     assert torch.equal(task.test.inputs, image[4:] / 255)
     batch = task.make_batch(torch.Generator().manual_seed(1))
@@ -99,7 +106,7 @@ def test_pictures_are_mirrored_with_their_joints():
 
 
 def test_a_lifted_pair_is_learned_with_errors_and_judged_without():
-    task = uplift_task(network, POSES, 0.004, 0.0, BUDGET, seed=0)
+    task = uplift_task(network, POSES, estimate(0.004), seen_pairs, 0.0, BUDGET, seed=0)
     # judged: the true shape of every pair, from wherever its camera stands
     truth = shape_of(pair_joints(POSES[2]))
     torch.testing.assert_close(shape_of(task.test.joints), truth, atol=1e-4, rtol=0)
@@ -110,8 +117,9 @@ def test_a_lifted_pair_is_learned_with_errors_and_judged_without():
 
 
 def test_what_is_spoilt_is_what_is_learned_alone():
+    nothing = torch.zeros_like
     task = uplift_task(
-        network, POSES, 1e-4, 0.0, BUDGET, seed=0, spoilt=lambda joints, _: torch.zeros_like(joints)
+        network, POSES, estimate(1e-4), seen_pairs, 0.0, BUDGET, 0, lambda joints, _: nothing(joints)
     )
     batch = task.make_batch(torch.Generator().manual_seed(0))
     assert float(shape_of(batch.joints).max()) < 1e-5
