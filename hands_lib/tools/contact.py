@@ -156,8 +156,8 @@ def _holes(faces: Int[Tensor, "face 3"], name: str) -> list[Int[Tensor, " edge"]
     start, end = edges.T
     if len(start.unique()) != len(start) or not torch.equal(start.sort().values, end.sort().values):
         raise DataError(
-            f"{name}: {len(edges)} edges lack a face on their other side, and not as simple holes: faces turn "
-            "in opposite directions, or more than two meet in an edge; orient and repair the mesh"
+            f"{name}: {len(edges)} edges lack a face on their other side, and not as simple holes: faces "
+            "turn in opposite directions, or more than two meet in an edge; orient and repair the mesh"
         )
     following = dict(zip(start.tolist(), end.tolist(), strict=True))
     loops = []

@@ -37,6 +37,7 @@ from hands_lib.worlds.texture import hand_textures
 
 FRAMES_PER_SECOND = 30
 _REACH, _LIFT = 0.15, 0.18  # metres that the hand comes from, and that the object is lifted
+_LEVELS = 65  # of how far fingers are closed, in a motion
 _ARM_ROOM, _ARM_LENGTH = 0.040, 0.3  # metres
 
 
@@ -218,7 +219,7 @@ def sample_motion(
     if num < 4 or len(grasp.shape) != 1:
         raise ValueError(f"a motion of one grasp has at least four frames, not {num} of {len(grasp.shape)}")
     time = torch.linspace(0, 1, num)
-    near, shut = _smooth((time / 0.35).clamp(0, 1)), _smooth(((time - 0.3) / 0.15).clamp(0, 1))
+    near, shut = _smooth((time / 0.35).clamp(0, 1)), _smooth(((time - 0.35) / 0.12).clamp(0, 1))
     up, around = _smooth(((time - 0.47) / 0.28).clamp(0, 1)), _smooth(((time - 0.6) / 0.4).clamp(0, 1))
     frames = Grasps(
         HandPose(*(value.expand(num, *value.shape[1:]).clone() for value in vars(grasp.pose).values())),
@@ -228,8 +229,7 @@ def sample_motion(
             if name != "pose"
         ),
     )
-    many = _repeated(person, num)
-    share = _free_shares(frames, shape, many, shut, near)
+    share = _free_shares(grasp, shape, person, shut)
     angles = torch.lerp(frames.opened, grasp.pose.joint_angles, share[:, None, None, None])
     away = (1 - near)[:, None] * _REACH * grasp.approach
     pose = replace(frames.pose, joint_angles=angles, root_translation=frames.pose.root_translation + away)
@@ -252,25 +252,26 @@ def sample_motion(
 
 
 def _free_shares(
-    frames: Grasps, shape: ObjectShape, many: Identities, wanted: Tensor, near: Tensor
-) -> Tensor:
-    """How far the fingers of each frame are closed: as far as wanted, or less where they would be too deep;
-    never less than a frame before."""
-    levels = torch.linspace(0, 1, 25)
-    one = frames[[0] * len(levels)]
+    grasp: Grasps, shape: ObjectShape, person: Identities, wanted: Float[Tensor, " frame"]
+) -> Float[Tensor, " frame"]:
+    """How far the fingers of each frame are closed: as far as wanted where that is free. Where it is not,
+    they wait before it, and pass at once."""
+    levels = torch.linspace(0, 1, _LEVELS)
+    one = grasp[torch.zeros(_LEVELS, dtype=torch.long)]
     closed = torch.lerp(one.opened, one.pose.joint_angles, levels[:, None, None, None])
-    hand = hand_in_frame(replace(one.pose, joint_angles=closed), right_hands(many[: len(levels)].shape))
+    hand = hand_in_frame(
+        replace(one.pose, joint_angles=closed), right_hands(_repeated(person, _LEVELS).shape)
+    )
     rotation, translation = one.world_from_object[:, :3, :3], one.world_from_object[:, :3, 3]
     free = grasp_contact(hand, shape, rotation, translation).penetration <= DEEPEST
-    free[[0, -1]] = True
-    # Where the way between is not free, the fingers wait before it and pass at once.
-    place = (wanted * (len(levels) - 1)).long()
-    last_free = torch.where(free, torch.arange(len(levels)), -1).cummax(dim=0).values
-    return torch.where(free[place], wanted, levels[last_free[place]])
+    free[0] = True
+    # Frames take the angles of a level that was asked, the last free one that is not beyond what is wanted.
+    place = (wanted * (_LEVELS - 1) + 1e-4).long()
+    return levels[torch.where(free, torch.arange(_LEVELS), 0).cummax(dim=0).values[place]]
 
 
 def _repeated(person: Identities, num: int) -> Identities:
-    return person[torch.zeros(num, dtype=torch.long)]
+    return person[None][torch.zeros(num, dtype=torch.long)]
 
 
 def _smooth(share: Tensor) -> Tensor:

@@ -104,11 +104,11 @@ class GraspType:
 
 
 GRASPS: dict[str, GraspType] = {
-    "power": GraspType((1, 2, 3, 4), 0.040, (0.012, 0.088), (0.0, 0.045), (16, 7), palm=True),
-    "precision": GraspType((1, 2, 3), 0.024, (0.012, 0.080), (0.010, 0.030), (0, 8)),
-    "lateral": GraspType((1,), 0.008, (0.003, 0.034), (0.008, 0.018), (0, 25), side=True),
-    "tripod": GraspType((1, 2), 0.012, (0.008, 0.046), (0.006, 0.018), (0, 30)),
-    "flat": GraspType((1, 2, 3, 4), 0.034, (0.015, 0.075), (0.012, 0.040), (0, 7)),
+    "power": GraspType((1, 2, 3, 4), 0.040, (0.012, 0.088), (0.0, 0.045), (16.0, 7.0), palm=True),
+    "precision": GraspType((1, 2, 3), 0.024, (0.012, 0.080), (0.010, 0.030), (0.0, 8.0)),
+    "lateral": GraspType((1,), 0.008, (0.003, 0.034), (0.008, 0.018), (0.0, 25.0), side=True),
+    "tripod": GraspType((1, 2), 0.012, (0.008, 0.046), (0.006, 0.018), (0.0, 30.0)),
+    "flat": GraspType((1, 2, 3, 4), 0.034, (0.015, 0.075), (0.012, 0.040), (0.0, 7.0)),
 }
 REGIONS = 16
 """Palm, then proximal, middle and distal phalanx of every digit."""

@@ -378,7 +378,7 @@ def _bleach(half_width: float, half_depth: float, height: float) -> tuple[Mesh, 
         (half_width - 0.0015, half_depth - 0.0015, 0.0018),
     ]
     rows += [(half_width, half_depth, z) for z in _steps(0.006, shoulder, 0.011)]
-    for t in _steps(0, 1, 0.14)[1:]:
+    for t in _steps(0.0, 1.0, 0.14)[1:]:
         mix = t**1.4 * (3 - 2 * t**1.4) if t < 1 else 1.0
         rows.append(
             (
