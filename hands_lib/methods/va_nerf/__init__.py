@@ -17,6 +17,14 @@ Signs    a signed distance is negative inside a hand
     losses       Eqs. 4 and 5
     training     pictures as tensors, patches of them, and their loss
     discriminator  VGAL: the network that predicts a visibility map, and its targets
+    adversarial  a step of VGAL: what both players are given, and what each of them loses
+    baselines    the other methods of Table 1, small
+    evaluation   pairs of views, pictures of any method, the scores of every table
+    judging, told  what a discriminator can tell; the strongest critic
+    without_learning  rules of two lines that every table is held against
+    looking      what single query points look at
+    editing      taking a hand away, telling what was erased, filling it
+    photographs  photographs with annotated joints as the method's input
 
 A batch is made of scenes, each with one picture. Query points come as a flat list in which every point knows
 its scene, since empty space leaves a different number of them to each.
