@@ -105,7 +105,8 @@ def test_millions_of_empty_parts_are_refused_before_they_are_made(path):
 
 @pytest.mark.parametrize("part", ["[]", "{}"])
 def test_many_empty_parts_in_an_object_are_refused_before_they_are_made(path, part, monkeypatch):
-    monkeypatch.setattr(json_stream, "_MOST_PARTS", 20_000)
+    for name, small in (("_MOST_PARTS", 20_000), ("_LONGEST_ENTRY", 1 << 14), ("_WINDOW", 1 << 12)):
+        monkeypatch.setattr(json_stream, name, small)
     path.write_text('{"a": [' + f"{part}," * 30_000 + part + "]}")
     with pytest.raises(DataError, match="20,000 lists and objects"):
         read_json(path)

@@ -134,9 +134,15 @@ def test_the_text_says_nothing_of_the_build(root: Path, tmp_path: Path) -> None:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
-def test_numbers_of_the_book_are_those_of_its_lines(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def of_the_book(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """The file of this book: it judges every claim."""
+    return written(ROOT, tmp_path_factory.mktemp("results"))
+
+
+def test_numbers_of_the_book_are_those_of_its_lines(of_the_book: dict) -> None:
     """Every measured number of the file stands in a line, and every cell of the lines has a number in it."""
-    found = written(ROOT, tmp_path)
+    found = of_the_book
     told = {
         (system["slug"], table["name"], cell["row"], cell["column"], m["dataset"], int(seed)): value
         for system in found["systems"]
@@ -157,8 +163,8 @@ def test_numbers_of_the_book_are_those_of_its_lines(tmp_path: Path) -> None:
     assert {key[:4] for key in known} == {key[:4] for key in told}
 
 
-def test_cells_say_what_their_values_make(tmp_path: Path) -> None:
-    found = written(ROOT, tmp_path)
+def test_cells_say_what_their_values_make(of_the_book: dict) -> None:
+    found = of_the_book
     for system in found["systems"]:
         for table in system["tables"]:
             for m in (m for cell in table["cells"] for m in cell["measured"]):
@@ -167,10 +173,10 @@ def test_cells_say_what_their_values_make(tmp_path: Path) -> None:
                 assert (m["standard_deviation"] is None) is (len(values) == 1)
 
 
-def test_verdicts_of_the_book_are_those_that_are_printed(tmp_path: Path) -> None:
+def test_verdicts_of_the_book_are_those_that_are_printed(of_the_book: dict) -> None:
     from hands_lib.reproduce.evidence import read_evidence
 
-    found = written(ROOT, tmp_path)
+    found = of_the_book
     published = read_all_published(ROOT)
     text = claims_text(published, {p.slug: read_evidence(p.slug, ROOT) for p in published})
     answers = [v["standing"] for s in found["systems"] for c in s["claims"] for v in c["verdicts"]]

@@ -15,15 +15,21 @@ from hands_lib.reproduce.evidence import read_evidence
 from hands_lib.reproduce.forest import WIDTH, forests, position
 from hands_lib.reproduce.project import ProjectError, find_root
 from hands_lib.reproduce.published import read_all_published, read_published
-from hands_lib.reproduce.score import anchor, paper_score, scores
+from hands_lib.reproduce.score import Score, anchor, paper_score, scores
 from hands_lib.reproduce.tables import system_page
 from hands_lib.reproduce.verdicts import STANDINGS, judge
 
 ROOT = find_root(Path(__file__).parent)
 
 
-def test_a_paper_counts_each_of_its_claims_once() -> None:
-    for paper in (*scores(ROOT).papers, *scores(ROOT).waiting):
+@pytest.fixture(scope="module")
+def score() -> Score:
+    """Of this book: it judges every claim."""
+    return scores(ROOT)
+
+
+def test_a_paper_counts_each_of_its_claims_once(score: Score) -> None:
+    for paper in (*score.papers, *score.waiting):
         assert sum(paper.counts.values()) == len(paper.published.claims)
         assert list(paper.counts) == [one for one in STANDINGS if one in paper.counts]
         html = paper._repr_html_()
@@ -33,8 +39,8 @@ def test_a_paper_counts_each_of_its_claims_once() -> None:
         assert f'aria-label="{paper.words}"' in html
 
 
-def test_papers_with_chapters_come_in_their_order_and_none_is_left_out() -> None:
-    found = scores(ROOT)
+def test_papers_with_chapters_come_in_their_order_and_none_is_left_out(score: Score) -> None:
+    found = score
     slugs = [paper.published.slug for paper in found.papers]
     chapters = [c.slug for c in list_chapters(ROOT) if c.slug in slugs]
     assert slugs == list(dict.fromkeys(chapters))
@@ -63,23 +69,25 @@ def test_what_was_not_measured_is_told_apart_from_what_is_undecided() -> None:
                 assert verdict.standing == expected, claim.id
 
 
-def test_results_page_has_a_heading_and_a_cell_for_every_system_with_a_chapter_or_own_tables() -> None:
+def test_results_page_has_a_heading_and_a_cell_for_every_system_with_a_chapter_or_own_tables(
+    score: Score,
+) -> None:
     text = (ROOT / "book" / "results.md").read_text()
     shown = re.findall(r"## (.+)\n(?:(?!## ).*\n)*?system_page\(\"(\w+)\"\)", text)
-    waiting = {paper.published.slug for paper in scores(ROOT).waiting}
+    waiting = {paper.published.slug for paper in score.waiting}
     expected = {(p.title, p.slug) for p in read_all_published(ROOT) if p.slug not in waiting}
     assert set(shown) == expected
     assert "waiting_page()" in text
 
 
-def test_every_link_of_the_score_leads_to_a_part_of_the_results() -> None:
+def test_every_link_of_the_score_leads_to_a_part_of_the_results(score: Score) -> None:
     ids = set()
     for published in read_all_published(ROOT):
         ids |= set(re.findall(r' id="([^"]+)"', system_page(published.slug, ROOT)._repr_html_()))
-    links = re.findall(r'href="results\.html#([^"]+)"', scores(ROOT)._repr_html_())
+    links = re.findall(r'href="results\.html#([^"]+)"', score._repr_html_())
     assert links
     assert set(links) <= ids
-    for name in re.findall(r'href="([^"#]+)\.html"', scores(ROOT)._repr_html_()):
+    for name in re.findall(r'href="([^"#]+)\.html"', score._repr_html_()):
         assert (ROOT / "book" / f"{name}.md").is_file()
     assert anchor("va_nerf") == "claims-va-nerf"
 

@@ -159,8 +159,18 @@ def test_a_long_call_goes_on_where_it_was_interrupted(tmp_path, joints, monkeypa
         written(tmp_path / "in.npz", joints.repeat(3, 1, 1, 1)),
         *(tmp_path / name for name in ("whole.npz", "out.npz")),
     )
+    once, known = tool.untangle, {}
+
+    def real(joints, *rest, **more):
+        """Each pair of hands is solved once: this is about blocks, not about solutions."""
+        key = joints.numpy().tobytes()
+        if key not in known:
+            known[key] = once(joints, *rest, **more)
+        return known[key]
+
+    monkeypatch.setattr(tool, "untangle", real)
     assert main(["untangle", source, str(whole)]) == 0
-    real, solved = tool.untangle, []
+    solved = []
 
     def interrupted(joints, *rest, **more):
         if len(solved) == 2:
