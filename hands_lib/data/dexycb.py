@@ -221,6 +221,7 @@ class DexYCB(Sequence[DexYCBFrame]):
     def __len__(self) -> int:
         return len(self.numbers)
 
+    @named_os_errors("DexYCB")
     def __getitem__(self, number: int) -> DexYCBFrame:
         if not -len(self) <= number < len(self):
             raise IndexError(f"photograph {number} of {len(self)} in {self.root}")

@@ -175,6 +175,7 @@ class HO3D(Sequence[HO3DFrame]):
     def __len__(self) -> int:
         return len(self._rows)
 
+    @named_os_errors("HO-3D")
     def __getitem__(self, number: int) -> HO3DFrame:
         if not -len(self) <= number < len(self):
             raise IndexError(f"frame {number} of {len(self)} in {self.list_path}")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,15 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hand_object_sets import write_dexycb, write_ho3d
 from mano_pickles import official_pickle
 from PIL import Image
 from small_sets import CAPTURE, write_freihand, write_reinterhand
 
 import hands_lib
+from hands_lib.data.dexycb import DexYCB
 from hands_lib.data.errors import DataError
 from hands_lib.data.freihand import FreiHand
 from hands_lib.data.halo_sequence import read_halo_sequence
 from hands_lib.data.hand_pair_files import read_hand_pairs, read_keypoints
+from hands_lib.data.ho3d import HO3D
 from hands_lib.data.images import read_image
 from hands_lib.data.interhand26m import InterHand26M, splits_in
 from hands_lib.data.manifest import UNUSABLE, check_command
@@ -43,6 +47,17 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
         f"data/{CAPTURE}/orig_fits/right/Keypoints/keypoint-000000.json",
         lambda root: list(ReInterHand(root, CAPTURE)),
     ),
+    "HO-3D": ("ho3d/train.txt", lambda root: HO3D(root / "ho3d")),
+    "its metadata": ("ho3d/train/FX1/meta/0000.pkl", lambda root: HO3D(root / "ho3d")[0]),
+    "its truth": ("ho3d/evaluation_xyz.json", lambda root: HO3D(root / "ho3d", "evaluation").truth()),
+    "DexYCB": (
+        "dexycb/20200709-subject-01/20200709_140000/meta.yml",
+        lambda root: DexYCB(root / "dexycb"),
+    ),
+    "its labels": (
+        "dexycb/20200709-subject-01/20200709_140000/836212060125/labels_000000.npz",
+        lambda root: DexYCB(root / "dexycb")[0],
+    ),
     "HALO": ("keypoints.npy", read_halo_sequence),
     "pairs": ("pairs.npz", lambda root: read_hand_pairs(root / "pairs.npz")),
     "keypoints": ("keypoints.json", lambda root: read_keypoints(root / "keypoints.json")),
@@ -52,11 +67,20 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
 LISTING = ("its splits", "its captures")  # they open no file
 
 
+@pytest.fixture(scope="session")
+def hand_object(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("hand_object")
+    write_ho3d(folder / "ho3d")
+    write_dexycb(folder / "dexycb")
+    return folder
+
+
 @pytest.fixture
-def root(copy) -> Path:
+def root(copy, hand_object) -> Path:
     """Everything in one folder: no name stands for two data sets."""
     write_freihand(copy)
     write_reinterhand(copy)
+    shutil.copytree(hand_object, copy, dirs_exist_ok=True)
     np.save(copy / "keypoints.npy", np.zeros((2, 21, 3), np.float32))
     np.savez(copy / "pairs.npz", joints=np.zeros((1, 2, 21, 3)), order="freihand", unit="m")
     (copy / "keypoints.json").write_text(json.dumps({"order": "freihand"}))
@@ -142,7 +166,9 @@ def test_names_that_are_not_utf_8(root, tmp_path, capfd):
     assert code != UNUSABLE, text
 
 
-@pytest.mark.parametrize("name", ["interhand26m", "freihand", "reinterhand", "mano", "abc"])
+@pytest.mark.parametrize(
+    "name", ["interhand26m", "freihand", "reinterhand", "mano", "abc", "ho3d", "ho3d_v3", "dexycb"]
+)
 def test_the_check_says_what_it_may_not_look_at(root, name):
     open_to_all(root)
     root.chmod(0)
@@ -163,7 +189,7 @@ ALLOWED = {
     "safetensors.torch import load": {"reproduce/weights.py"},  # after a look at the header and the hash
     "safe_open(": {"cache.py"},
     "torch.load(": {"reproduce/checkpoints.py", "metrics/image.py"},  # of weights alone
-    "zipfile.ZipFile(": {"plain_files.py"},
+    "zipfile.ZipFile(": {"plain_files.py", "data/hand_object_results.py"},  # the second one only writes
 }
 
 
