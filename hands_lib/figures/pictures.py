@@ -37,6 +37,14 @@ def png_source(picture: Tensor) -> str:
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
+def jpeg_source(picture: Tensor, quality: int = 85) -> str:
+    """As `png_source`, smaller and not exact: for what looks like a photograph."""
+    picture = picture if picture.dtype == torch.uint8 else as_bytes(picture)
+    file = BytesIO()
+    Image.fromarray(picture.cpu().numpy()).save(file, format="jpeg", quality=quality)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+
+
 @dataclass(frozen=True)
 class DataBadge:
     """Whether the pictures below are of real hands, where that depends on the data at hand. Elsewhere a tag

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hands_lib.geometry.rotations import degrees_between
+from hands_lib.geometry.rotations import rotation_about_y
 from hands_lib.structures import Camera
 
 _ELEVATIONS = (5.0, 22.0, -8.0, 40.0, 25.0, 8.0)  # degrees, taken in turn
@@ -48,6 +49,27 @@ def camera_ring(
     focal, centre = size * distance / field, (size - 1) / 2
     intrinsics = torch.tensor([[focal, 0, centre], [0, focal, centre], [0, 0, 1]], dtype=torch.float64)
     return Camera(intrinsics.repeat(num, 1, 1).float(), pose.float(), size, size)
+
+
+def level_ring(
+    num: int, size: int, middle: Float[Tensor, "3"], distance: float = 0.5, focal: float = 2.2
+) -> Camera:
+    """`num` cameras at equal steps on a level circle around the vertical axis through `middle`, upright and
+    looking at it; the first stands on the side of +z, where a rest hand has its back.
+
+    size      pixels along both sides of the image
+    distance  from the middle, metres
+    focal     length against the size of the image
+    """
+    angle = 2 * math.pi * torch.arange(num) / num
+    flip = torch.diag(torch.tensor([1.0, -1.0, -1.0]))  # y down, z forward
+    rotation = flip @ rotation_about_y(angle)
+    pose = torch.eye(4).repeat(num, 1, 1)
+    pose[:, :3, :3] = rotation
+    pose[:, :3, 3] = torch.tensor([0.0, 0.0, distance]) - rotation @ middle
+    length = focal * size
+    intrinsics = torch.tensor([[length, 0, size / 2], [0, length, size / 2], [0, 0, 1.0]])
+    return Camera(intrinsics.expand(num, 3, 3), pose, size, size)
 
 
 def cropped(camera: Camera, points: Float[Tensor, "point 3"], size: int, margin: float = 1.25) -> Camera:

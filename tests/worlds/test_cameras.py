@@ -6,6 +6,7 @@ import torch
 from hands_lib.worlds.cameras import (
     camera_ring,
     cropped,
+    level_ring,
     occlusion_mask,
     relative_rotation_degrees,
     view_pairs,
@@ -61,3 +62,19 @@ def test_occlusion_masks_cover_what_the_ratio_says():
     for ratio, measure in ((1.2, "side"), (0.2, "diameter")):
         with pytest.raises(ValueError, match="ratio"):
             occlusion_mask(8, 8, ratio, measure)
+
+
+def test_a_level_ring_looks_at_its_middle_from_all_around():
+    middle = torch.tensor([0.1, -0.2, 0.3])
+    ring = level_ring(8, 64, middle, distance=0.5)
+    centre = ring.project(middle.expand(8, 1, 3))[:, 0]
+    torch.testing.assert_close(centre, torch.full((8, 2), 32.0), atol=1e-3, rtol=0)
+    rotation, translation = ring.camera_from_world[:, :3, :3], ring.camera_from_world[:, :3, 3:]
+    position = (-rotation.mT @ translation)[..., 0]
+    torch.testing.assert_close((position - middle).norm(dim=-1), torch.full((8,), 0.5))
+    torch.testing.assert_close(position[:, 1], torch.full((8,), -0.2))
+    torch.testing.assert_close(position[0], middle + torch.tensor([0.0, 0.0, 0.5]))
+    gaps = (position - position.roll(1, dims=0)).norm(dim=-1)
+    torch.testing.assert_close(gaps, gaps[:1].expand(8))
+    above = ring.project((middle + torch.tensor([0.0, 0.01, 0.0])).expand(8, 1, 3))[:, 0]
+    assert bool((above[:, 1] < centre[:, 1]).all())  # upright: v grows downwards
