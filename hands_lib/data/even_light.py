@@ -19,9 +19,10 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from hands_lib.cache import made_once
+from hands_lib.geometry.cameras import cropped
 from hands_lib.hand.pairs import pair_faces, pair_joints, pair_surfaces
 from hands_lib.structures import PairViews
-from hands_lib.worlds.cameras import camera_ring, cropped
+from hands_lib.worlds.cameras import camera_ring
 from hands_lib.worlds.identities import sample_identities
 from hands_lib.worlds.pair_sets import PairSetSettings, pair_set
 from hands_lib.worlds.renderer import Lighting

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from hands_lib.data.errors import DataError, MissingData
 from hands_lib.data.mesh_files import FORMATS, read_mesh
+from hands_lib.geometry.cameras import cropped
 from hands_lib.geometry.distance import signed_distance
 from hands_lib.geometry.inside import bounding_box
 from hands_lib.geometry.meshes import boundary_edges, check_mesh
@@ -36,7 +37,7 @@ from hands_lib.metrics.contact import (
     penetration_depths,
 )
 from hands_lib.structures import Camera, Mesh
-from hands_lib.worlds.cameras import camera_ring, cropped
+from hands_lib.worlds.cameras import camera_ring
 from hands_lib.worlds.renderer import STUDIO_LIGHT, Scene, render, surroundings
 from hands_lib.worlds.texture import texel_weights
 

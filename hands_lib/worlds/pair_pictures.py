@@ -17,9 +17,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from hands_lib.cache import made_once
+from hands_lib.geometry.cameras import cropped
 from hands_lib.hand.pairs import pair_joints, pair_surfaces
 from hands_lib.structures import Camera, TensorFields
-from hands_lib.worlds.cameras import cropped
 from hands_lib.worlds.identities import Identities, sample_identities
 from hands_lib.worlds.pair_sampling import TwoHandPairs
 from hands_lib.worlds.pair_sets import PairSetSettings, pair_set, pair_set_key

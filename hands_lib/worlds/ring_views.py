@@ -5,8 +5,9 @@ Units    metres, pixels
 
 import torch
 
+from hands_lib.geometry.cameras import cropped
 from hands_lib.structures import HandPose
-from hands_lib.worlds.cameras import camera_ring, cropped
+from hands_lib.worlds.cameras import camera_ring
 from hands_lib.worlds.identities import Identities
 from hands_lib.worlds.renderer import random_lighting
 from hands_lib.worlds.views import Moment, Views, make_moment, photograph

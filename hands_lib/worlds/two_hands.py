@@ -29,8 +29,9 @@ from tqdm.auto import tqdm
 
 import hands_lib
 from hands_lib.cache import digest, entry_path, is_being_made, made_with_facts
+from hands_lib.geometry.cameras import cropped
 from hands_lib.structures import Camera, HandPose, TensorFields
-from hands_lib.worlds.cameras import camera_ring, cropped
+from hands_lib.worlds.cameras import camera_ring
 from hands_lib.worlds.identities import Identities, sample_identities
 from hands_lib.worlds.interactions import INTERACTIONS
 from hands_lib.worlds.pair_sampling import SamplingReport, sample_pairs

@@ -100,7 +100,8 @@ def test_the_first_screen_has_the_answer_and_its_picture(chapter: Chapter) -> No
     assert [cell.line for cell in cells if "answer" in cell.tags], (
         "no cell with the tag `answer` before `## `"
     )
-    assert [cell.line for cell in cells if cell.is_figure], "no figure before the first `## `"
+    heroes = [cell.line for cell in cells if cell.is_figure and "hero" in cell.tags]
+    assert heroes, "no figure with the tag `hero` before the first `## `"
     open_code = [c.line for c in cells if not {"hide-input", "remove-input", "hide-cell"} & set(c.tags)]
     assert open_code == [], "code in sight before the result"
 

@@ -9,7 +9,7 @@ from hands_lib.figures.palette import DIGIT_COLOURS
 from hands_lib.figures.photographs import draw_digits, photograph_axes, picture_axes
 from hands_lib.figures.pictures import jpeg_source, png_source
 from hands_lib.worlds.identities import sample_identities
-from hands_lib.worlds.interactions import sample_pairs
+from hands_lib.worlds.pair_sampling import sample_pairs
 from hands_lib.worlds.ring_views import seen_from_a_ring
 
 

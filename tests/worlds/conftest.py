@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from hands_lib.worlds.cameras import camera_ring, cropped
+from hands_lib.geometry.cameras import cropped
+from hands_lib.worlds.cameras import camera_ring
 from hands_lib.worlds.identities import sample_identities
 from hands_lib.worlds.pair_sampling import sample_pairs
 from hands_lib.worlds.renderer import STUDIO_LIGHT

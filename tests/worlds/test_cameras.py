@@ -3,14 +3,8 @@ import math
 import pytest
 import torch
 
-from hands_lib.worlds.cameras import (
-    camera_ring,
-    cropped,
-    level_ring,
-    occlusion_mask,
-    relative_rotation_degrees,
-    view_pairs,
-)
+from hands_lib.geometry.cameras import cropped, occlusion_mask, relative_rotation_degrees, view_pairs
+from hands_lib.worlds.cameras import camera_ring, level_ring
 
 
 def test_a_ring_looks_at_the_origin_upright_from_its_distance():

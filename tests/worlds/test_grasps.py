@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from hands_lib.data.mesh_files import read_mesh
+from hands_lib.geometry.cameras import cropped
 from hands_lib.geometry.distance import signed_distance
 from hands_lib.geometry.raster import rasterize
 from hands_lib.hand.kinematics import DEFAULT_LIMITS, limit_excess
 from hands_lib.hand.surface import surface_topology
 from hands_lib.structures import Mesh
-from hands_lib.worlds.cameras import camera_ring, cropped
+from hands_lib.worlds.cameras import camera_ring
 from hands_lib.worlds.grasp_scenes import (
     grasp_labels,
     joints_in_view,

@@ -1,7 +1,7 @@
 import torch
 
 from hands_lib.worlds.identities import sample_identities
-from hands_lib.worlds.interactions import sample_pairs
+from hands_lib.worlds.pair_sampling import sample_pairs
 from hands_lib.worlds.ring_views import seen_from_a_ring
 
 

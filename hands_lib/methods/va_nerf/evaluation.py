@@ -14,13 +14,13 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
+from hands_lib.geometry.cameras import occlusion_mask
 from hands_lib.methods.va_nerf.network import VANeRF
 from hands_lib.methods.va_nerf.observation import InputView
 from hands_lib.methods.va_nerf.rendering import RenderSettings, render_picture
 from hands_lib.methods.va_nerf.training import Pictures, TestPictures, as_bytes, beside_truth
 from hands_lib.metrics.image import crop, psnr, ssim, ssim_range_2
 from hands_lib.structures import Camera, TensorFields
-from hands_lib.worlds.cameras import occlusion_mask
 
 LARGE_ANGLE = 30.0
 

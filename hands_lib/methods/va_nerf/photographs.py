@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
+from hands_lib.geometry.cameras import cropped
 from hands_lib.geometry.raster import rasterize
 from hands_lib.geometry.rotations import rotation_about_y
 from hands_lib.hand.inverse_kinematics import Fit, inverse_kinematics
@@ -16,7 +17,6 @@ from hands_lib.hand.kinematics import mirror
 from hands_lib.hand.pairs import pair_faces, pair_joints, pair_surfaces
 from hands_lib.methods.va_nerf.observation import InputView
 from hands_lib.structures import Camera, Mesh
-from hands_lib.worlds.cameras import cropped
 
 _FINER = 8  # rays for a side of a pixel
 
@@ -26,7 +26,7 @@ def cut_out(
 ) -> Float[Tensor, "{square.height} {square.width} 3"]:
     """The part of a picture that a cropped camera sees, averaged to its pixels.
 
-    camera  that took the picture; square  one scene of `worlds.cameras.cropped` of it
+    camera  that took the picture; square  one scene of `geometry.cameras.cropped` of it
     """
     size, scale = square.width, (square.intrinsics[0, 0, 0] / camera.intrinsics[0, 0]).item()
     centre, moved = camera.intrinsics[:2, 2], square.intrinsics[0, :2, 2]

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from hands_lib.geometry.cameras import cropped
 from hands_lib.methods.refinement.examples import Examples, examples_of, mirrored, unlabelled
 from hands_lib.methods.refinement.hands import Estimate, KinematicHands, joints_alone
 from hands_lib.methods.refinement.network import SMALL, RefinementNetwork
@@ -22,7 +23,7 @@ from hands_lib.methods.refinement.training import (
     train_joints,
 )
 from hands_lib.metrics.hand_pose import PROTOCOLS, pose_error_mm, vertex_error_mm
-from hands_lib.worlds.cameras import camera_ring, cropped
+from hands_lib.worlds.cameras import camera_ring
 from hands_lib.worlds.identities import sample_identities
 from hands_lib.worlds.pair_labels import labelled_hands, labelled_views
 from hands_lib.worlds.pair_pictures import PictureSettings

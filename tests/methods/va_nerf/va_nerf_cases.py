@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import torch
 
+from hands_lib.geometry.cameras import cropped
 from hands_lib.methods.va_nerf.encoders import EncoderSettings
 from hands_lib.methods.va_nerf.fusion import FusionSettings
 from hands_lib.methods.va_nerf.network import PAPER, VANeRF
 from hands_lib.structures import Camera
-from hands_lib.worlds.cameras import camera_ring, cropped
+from hands_lib.worlds.cameras import camera_ring
 
 SIZE = 32
 TINY = replace(
