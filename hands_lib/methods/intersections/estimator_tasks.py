@@ -16,7 +16,7 @@ world. Poses stay on the CPU; batches are made on the device of `like`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -35,6 +35,7 @@ from hands_lib.structures import HandPose
 NewNetwork = Callable[[], nn.Module]
 
 
+@runtime_checkable
 class Estimate(Protocol):
     """The poses with the errors of an estimator, drawn from the generator."""
 
