@@ -113,10 +113,10 @@ MODULES = {
     "room/__init__.py": "from .losses import loss\n",
     "room/losses.py": "from . import parts\nfrom .parts import deep\n\nloss = 1\n",
     "room/parts/__init__.py": "",
-    "room/parts/deep.py": "from ...tools import grid\n",
+    "room/parts/deep.py": "from ...things import grid\n",
     "room/unused.py": "import hands_lib.lonely\n",
-    "tools/__init__.py": "",
-    "tools/grid.py": "def late():\n    import hands_lib.late\n    return hands_lib.late\n",
+    "things/__init__.py": "",
+    "things/grid.py": "def late():\n    import hands_lib.late\n    return hands_lib.late\n",
     "late.py": "from hands_lib.figures import draw\nfrom hands_lib.reproduce import store\n",
     "lonely.py": "",
     "figures.py": "import hands_lib.drawn\n",
@@ -126,7 +126,7 @@ MODULES = {
     "__init__.py": '__version__ = "1"\n',
 }
 REACHED = ["late.py", "room/__init__.py", "room/losses.py", "room/parts/__init__.py", "room/parts/deep.py"]
-REACHED += ["tools/__init__.py", "tools/grid.py"]
+REACHED += ["things/__init__.py", "things/grid.py"]
 IMPORTS = "from hands_lib import figures, reproduce\nfrom hands_lib.room import loss\n"
 
 
