@@ -20,12 +20,12 @@ from hands_lib.geometry.distance import signed_distance
 from hands_lib.geometry.rotations import cross_product_matrix
 from hands_lib.hand.inverse_kinematics import bone_lengths_of, inverse_kinematics
 from hands_lib.hand.kinematics import clamp_to_limits, forward_kinematics, mirror
+from hands_lib.hand.pairs import left_mirrored
 from hands_lib.hand.surface import HandShape, hand_surface, surface_topology
 from hands_lib.methods.intersections.estimator_training import predict
 from hands_lib.methods.intersections.estimators import centred
 from hands_lib.methods.intersections.untangle_checks import (
     exact_intersections,
-    left_mirrored,
     shared_volume,
 )
 from hands_lib.structures import Mesh

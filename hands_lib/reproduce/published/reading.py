@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from hands_lib.reproduce.project import ProjectError, find_root
 from hands_lib.reproduce.published.checks import Arithmetic, Marks, Order, Same
-from hands_lib.reproduce.published.claims import AllOf, Claim, Comparison, Ratio, Threshold
+from hands_lib.reproduce.published.claims import AllOf, Claim, Comparison, Gate, Ratio, Threshold
 from hands_lib.reproduce.published.numbers import Bound, Cell, Direction, Range, Spread
 from hands_lib.reproduce.published.schema import Inconsistency, Published, Scale
 from hands_lib.reproduce.published.tables import Column, Metric, OwnTable, Row, Table
@@ -40,7 +40,7 @@ for _tag in ("tag:yaml.org,2002:float", "tag:yaml.org,2002:int"):
 _KEYS = {
     key
     for model in (Published, Scale, Table, OwnTable, Metric, Column, Row, Cell, Claim, Inconsistency)
-    + (Bound, Spread, Range, Threshold, Comparison, Ratio, AllOf, Arithmetic, Same, Marks, Order)
+    + (Bound, Spread, Range, Threshold, Comparison, Ratio, AllOf, Gate, Arithmetic, Same, Marks, Order)
     for key in model.model_fields
 }
 
