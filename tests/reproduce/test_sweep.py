@@ -1,11 +1,13 @@
 """Sweeps on good and bad days: real kernels and a real Snakemake, killed, starved and started twice."""
 
+import fcntl
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -374,3 +376,19 @@ def test_jobs_share_out_the_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         _one_gpu(tmp_path, 3),
     ):
         pass
+
+
+def test_the_holder_of_a_lock_is_named_however_late_it_says_its_name(tmp_path: Path) -> None:
+    from hands_lib.reproduce.sweep import _holder
+
+    path, said = tmp_path / "lock", []
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        asking = threading.Thread(target=lambda: said.append(_holder(path)))
+        asking.start()
+        file.write("process 7 on a machine")
+        file.flush()
+        asking.join(PATIENCE)
+        assert said == ["process 7 on a machine"]
+    path.write_text("")
+    assert _holder(path) == "another process, which has ended"  # it was killed before it said anything
