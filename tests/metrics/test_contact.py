@@ -51,8 +51,8 @@ def test_two_balls_share_a_lens(overlap: float) -> None:
     assert depths.deepest.item() == pytest.approx(overlap, abs=2e-4)
     assert volumes.volume.item() == pytest.approx(lens(overlap), rel=0.01)
     assert volumes.grid_1_mm.item() == pytest.approx(lens(overlap), rel=0.08)
-    # Points of a sphere at the distance t from another centre at d lie evenly in t, so the mean depth over the
-    # whole sphere is the integral of (R - t) t / (2 R d) from d - R to R.
+    # Points of a sphere at the distance t from another centre at d have the density t / (2 R d) in t, so the
+    # mean depth over the whole sphere is the integral of (R - t) t / (2 R d) from d - R to R.
     d = 2 * RADIUS - overlap
     ends = [RADIUS * t**2 / 2 - t**3 / 3 for t in (RADIUS, d - RADIUS)]
     assert depths.mean.item() == pytest.approx((ends[0] - ends[1]) / (2 * RADIUS * d), rel=0.03, abs=2e-6)
