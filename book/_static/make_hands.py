@@ -10,13 +10,13 @@ import matplotlib.pyplot as plt
 import torch
 
 from hands_lib import figures
+from hands_lib.geometry.cameras import cropped
 from hands_lib.geometry.raster import vertex_visibility
 from hands_lib.hand.inverse_kinematics import inverse_kinematics
 from hands_lib.hand.kinematics import forward_kinematics, mirror
 from hands_lib.hand.pairs import pair_joints
 from hands_lib.hand.surface import hand_surface, mirror_mesh
 from hands_lib.structures import Camera, Mesh
-from hands_lib.geometry.cameras import cropped
 from hands_lib.worlds.cameras import camera_ring
 from hands_lib.worlds.identities import sample_identities
 from hands_lib.worlds.pair_sampling import sample_pairs
