@@ -1,5 +1,6 @@
 """How chapters are written: the result first, short cells, short lines, no identifiers in prose."""
 
+import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ ROOT = find_root(Path(__file__).parent)
 CHAPTERS = [chapter for chapter in list_chapters(ROOT) if not chapter.back_matter]
 LONGEST_CELL = 40  # lines: what a screen of a laptop shows
 WIDEST = 120  # columns of prose
+MOST_FUNCTIONS = 20  # in the cells of all chapters
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 FENCE = re.compile(r"^\s*(`{3,}|:{3,}|\${2})")
 
 
@@ -121,6 +124,17 @@ def test_prose_has_words_not_identifiers(parts: tuple) -> None:
     _, prose = parts
     found = [(n, re.findall(r"\b[A-Za-z]\w*_\w+", plain(line))) for n, line in prose]
     assert [(n, words) for n, words in found if words] == []
+
+
+def test_functions_stand_in_rooms_not_in_cells() -> None:
+    """No test can import what a cell defines. What is left shows a loss or a loop, or draws one page."""
+    found = []
+    for chapter in CHAPTERS:
+        cells, _ = taken_apart(chapter.path.read_text(encoding="utf-8"))
+        for cell in cells:
+            tree = ast.parse("\n".join(line for line in cell.code if not line.startswith(("%", "!"))))
+            found += [(chapter.stem, n.name) for n in tree.body if isinstance(n, DEFINITIONS)]
+    assert len(found) <= MOST_FUNCTIONS, found
 
 
 def test_no_arguments_in_packs(parts: tuple) -> None:
