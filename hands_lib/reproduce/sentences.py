@@ -59,7 +59,10 @@ def answer_of(
     """
     found = recorded(slug, table, root)
     values = list(found.by_seed(row, column, dataset).values())
-    return f"{_signed(spread(values))}{_unit(found, row, column)}{_caveat(found)}" if values else NOT_RUN
+    if not values:
+        return NOT_RUN
+    said = _signed(spread(values)).removesuffix(" ± 0")  # what no seed changes has no spread to tell
+    return f"{said}{_unit(found, row, column)}{_caveat(found)}"
 
 
 def change_of(
