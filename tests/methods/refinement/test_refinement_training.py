@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from hands_lib.geometry.cameras import cropped
+from hands_lib.hand.pairs import pair_joints
 from hands_lib.methods.refinement.examples import Examples, examples_of, mirrored, unlabelled
 from hands_lib.methods.refinement.hands import Estimate, KinematicHands, joints_alone
 from hands_lib.methods.refinement.network import SMALL, RefinementNetwork
