@@ -176,11 +176,7 @@ def _as_dict(found: Untangled) -> dict[str, Any]:
 
 def _joined(blocks: list[dict[str, Any]]) -> Untangled:
     """One result of those of all blocks."""
-
-    def cat(parts: list[dict[str, Any]]) -> dict[str, Tensor]:
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0] if name != "pose"}
-
-    return Untangled(**cat(blocks), pose=HandPose(**cat([block["pose"] for block in blocks])))
+    return Untangled.cat([Untangled(**block | {"pose": HandPose(**block["pose"])}) for block in blocks])
 
 
 def _report(

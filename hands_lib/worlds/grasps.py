@@ -708,15 +708,7 @@ def sample_grasps(
         )
     order = torch.cat([rows for rows, _ in parts]).argsort()
     counts = {name: (int(accepted[kind]), int(drawn[kind])) for kind, name in enumerate(names) if drawn[kind]}
-    return _joined([own for _, own in parts])[order], GraspReport(counts, reasons)
-
-
-def _joined(parts: list[Grasps]) -> Grasps:
-    pose = HandPose(*(torch.cat([getattr(own.pose, name) for own in parts]) for name in vars(parts[0].pose)))
-    others = {
-        name: torch.cat([getattr(own, name) for own in parts]) for name in vars(parts[0]) if name != "pose"
-    }
-    return Grasps(pose=pose, **others)
+    return Grasps.cat([own for _, own in parts])[order], GraspReport(counts, reasons)
 
 
 def _in_world(
