@@ -30,7 +30,7 @@ bench: $(READY)  ## speed of the library beside its peers, in the same run
 	@$(BIN)/python -m pytest benchmarks -o addopts= -p no:cacheprovider --benchmark-only --benchmark-columns=min,median,rounds
 
 lock: $(READY)  ## resolve pyproject.toml again into requirements.lock
-	@$(BIN)/uv pip compile pyproject.toml --extra book --extra sweep --extra test --universal --python-version 3.11 \
+	@$(BIN)/uv pip compile pyproject.toml --extra book --extra sweep --extra photo --extra pretrained --extra simulation --extra test --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --quiet -o requirements.lock
 
 format: $(READY)  ## bring the sources into their format and mend what ruff can mend
