@@ -4,8 +4,10 @@ Chapter  book/hand_object/hand_object_tables.md
 Units    metres, pixels
 Frames   camera axes (OpenCV's); the hand about its wrist, the object's origin from the wrist
 
-Every grasp has its own person, light and background, and is seen by several cameras from all around. Pictures
-are cut to hand and object. Splits share no person; the shapes of `objects.UNSEEN` are in the test alone.
+Every grasp has its own person, light and background, and is seen by several cameras on the side of its
+owner, as in pictures from a head: of a ring of cameras those that look most along the palm, towards the
+fingers. Pictures are cut to hand and object. Splits share no person; the shapes of `objects.UNSEEN` are in
+the test alone.
 """
 
 from dataclasses import asdict, dataclass
@@ -19,6 +21,7 @@ from tqdm.auto import tqdm
 
 from hands_lib.cache import made_once
 from hands_lib.geometry.cameras import cropped
+from hands_lib.hand.skeleton import JOINTS
 from hands_lib.structures import Camera, TensorFields
 from hands_lib.worlds.cameras import camera_ring
 from hands_lib.worlds.grasp_scenes import GraspMoment, grasp_labels, make_moments, photograph_grasp
@@ -28,6 +31,8 @@ from hands_lib.worlds.objects import SEEN, UNSEEN, ObjectShape, object_names, ob
 from hands_lib.worlds.renderer import BACKGROUNDS, random_lighting
 from hands_lib.worlds.two_hands import SPLITS, WorldError, code_fingerprint
 
+_RING = 12  # cameras, of which some are taken
+_MIDDLE_BASE = JOINTS.index("middle_1")
 _AT_ONCE = 100  # grasps: one entry of the cache, so that what was made stays when a run is cut
 _PEOPLE = {"train": (0, 48), "val": (48, 8), "test": (56, 16)}  # first, and how many
 
@@ -136,11 +141,15 @@ def _make(split: str, settings: GraspPictureSettings, first: int, num: int) -> d
 
 
 def _cameras(moment: GraspMoment, settings: GraspPictureSettings, generator: torch.Generator) -> Camera:
-    """Cameras all around that look at the middle of hand and object, each cut to them."""
+    """Those of a ring around the middle of hand and object that stand most behind the wrist, each cut to
+    them."""
     points = torch.cat([moment.hand, moment.object])
     phase = float(6.3 * torch.rand((), generator=generator))
-    ring = camera_ring(settings.views, settings.size, phase=phase)
-    pose = ring.camera_from_world.clone()
+    ring = camera_ring(_RING, settings.size, phase=phase)
+    behind = moment.joints[0] - moment.joints[_MIDDLE_BASE]
+    along = ring.camera_from_world[:, 2, :3] @ behind  # their axes look away from where they stand
+    chosen = along.argsort()[: settings.views].sort().values
+    ring, pose = ring[chosen], ring.camera_from_world[chosen].clone()
     pose[:, :3, 3] -= pose[:, :3, :3] @ ((points.amin(dim=0) + points.amax(dim=0)) / 2)
     ring = Camera(ring.intrinsics, pose, settings.size, settings.size)
     return cropped(ring, points, settings.size, settings.margin)
