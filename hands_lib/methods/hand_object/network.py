@@ -92,7 +92,8 @@ class Looks:
 
 
 class KeyPoints(nn.Module):
-    """Maps of 21 points, where they are, and the features there."""
+    """Maps of 21 points, where they are, and the features there. Maps learn from where the points are alone:
+    if what comes after them taught them too, they would become numbers that stand for anything."""
 
     def __init__(self, channels: int, points: int):
         super().__init__()
@@ -113,7 +114,7 @@ class KeyPoints(nn.Module):
         found = features + self.body(features)
         maps = self.maps(found).flatten(2).softmax(dim=-1)
         uv = maps @ picture_grid(*features.shape[-2:], features)
-        return uv, maps @ found.flatten(2).mT, maps.unflatten(-1, features.shape[-2:])
+        return uv, maps.detach() @ found.flatten(2).mT, maps.unflatten(-1, features.shape[-2:])
 
 
 class Numbers(nn.Sequential):
@@ -201,11 +202,11 @@ class HandObjectNetwork(nn.Module):
         if self.mutual is not None:
             both = self.mutual(torch.cat([joint_features, control_features], dim=1))
             joint_features, control_features = both.split([NUM_JOINTS, NUM_CONTROL], dim=1)
-        numbers = self.hand_numbers(torch.cat([joint_features, joints_uv], dim=-1).flatten(1))
+        numbers = self.hand_numbers(torch.cat([joint_features, joints_uv.detach()], dim=-1).flatten(1))
         columns, pose, build = numbers.split([NUM_ROTATION, NUM_POSE, NUM_BUILD], dim=-1)
         joints, vertices = (points[:, 0] for points in self.hands(pose[:, None], build[:, None]))
         turned = rotation_from_columns(columns).mT
-        known = (control_features, control_uv, joints_uv.detach(), control / UNIT)
+        known = (control_features, control_uv.detach(), joints_uv.detach(), control / UNIT)
         found = self.object_numbers(torch.cat([part.flatten(1) for part in known], dim=-1))
         return Prediction(
             joints=joints @ turned,
