@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from hands_lib.geometry.limited_distance import PaddedMeshes
 from hands_lib.geometry.rotations import rotation_about_z
 from hands_lib.methods.hand_object.augmentation import control_places
 from hands_lib.structures import TensorFields
@@ -70,6 +71,22 @@ class Examples(TensorFields):
         pixels = (placed[..., :2] / placed[..., 2:]) * self.intrinsics[:, None, [0, 1], [0, 1]]
         # Pixel 0 is the centre of the first pixel.
         return (2 * (pixels + self.intrinsics[:, None, :2, 2]) + 1) / self.image.shape[-1] - 1
+
+
+def templates_of(
+    meshes: PaddedMeshes,
+    boxes: tuple[Float[Tensor, "object 3"], Float[Tensor, "object 3"]],
+    symmetries: Float[Tensor, "object rotation 3 3"],
+) -> Templates:
+    """From closed meshes, the lower and the upper corners of their boxes, and their rotations that nobody can
+    see."""
+    return Templates(meshes.vertices, meshes.faces, control_points(*boxes), symmetries)
+
+
+def examples_of(pictures: TensorFields) -> Examples:
+    """Labelled pictures of a world, which have the fields of `Examples`; `image` in bytes."""
+    values = {name: getattr(pictures, name) for name in Examples.__dataclass_fields__}
+    return Examples(**values | {"image": values["image"].float() / 255})
 
 
 def placed(

@@ -5,11 +5,16 @@ import torch
 
 from hands_lib.hand.numbers import KinematicHands
 from hands_lib.methods.hand_object.ablation import row_settings
-from hands_lib.methods.hand_object.examples import Examples
-from hands_lib.methods.hand_object.known_objects import known_templates
+from hands_lib.methods.hand_object.examples import Examples, templates_of
 from hands_lib.methods.hand_object.network import HandObjectNetwork, HandObjectSettings
 from hands_lib.methods.hand_object.shown import local_edges, looked_at, meeting
 from hands_lib.methods.hand_object.streams import BackboneSettings
+from hands_lib.worlds.known_objects import known_boxes, known_meshes, known_symmetries
+
+
+def known_templates():
+    return templates_of(known_meshes(), known_boxes(), known_symmetries())
+
 
 TINY = HandObjectSettings(BackboneSettings(4, (1, 1, 1, 1), 8), node_width=8, hidden=16, coarser=2)
 

@@ -16,8 +16,8 @@ from hands_lib.methods.hand_object.examples import (
     control_points,
     mirrored,
     placed,
+    templates_of,
 )
-from hands_lib.methods.hand_object.known_objects import known_symmetries, known_templates, unseen_numbers
 from hands_lib.methods.hand_object.losses import LossWeights, total_loss
 from hands_lib.methods.hand_object.network import SMALL, HandObjectNetwork, Prediction
 from hands_lib.methods.hand_object.physics import signed_distance_loss
@@ -30,7 +30,12 @@ from hands_lib.methods.hand_object.scoring import (
     true_estimate,
 )
 from hands_lib.methods.hand_object.training import TrainingSettings, predict, train
+from hands_lib.worlds.known_objects import known_boxes, known_meshes, known_symmetries, unseen_numbers
 from hands_lib.worlds.objects import object_names
+
+
+def known_templates():
+    return templates_of(known_meshes(), known_boxes(), known_symmetries())
 
 
 def examples(num: int = 4) -> Examples:
