@@ -88,8 +88,8 @@ def test_a_left_grasp_is_the_exact_mirror_image(moment):
 
 @pytest.mark.parametrize("name", UNSEEN)
 def test_drawn_shapes_are_their_own_mirror_image(name):
-    """So that a left hand holds the same objects as a right one: exactly, but for the pitchers' handles, whose
-    bends are 0.3 mm apart."""
+    """So that a left hand holds the same objects as a right one: exactly, but for the pitchers' handles,
+    whose bends are 0.3 mm apart."""
     mesh = object_shape(name).mesh
     mirrored = mesh.vertices * torch.tensor([1.0, -1, 1])
     assert torch.cdist(mirrored.double(), mesh.vertices.double()).amin(dim=1).max() < (
