@@ -78,6 +78,10 @@ def test_settling_takes_penetration_away_and_finds_contact(truth):
     assert after["penetration"] < 0.5 * before["penetration"]
     assert after["contact_f1"] > before["contact_f1"]
     # the object moved rigidly
+    pose, its = settled.moved(estimate.world_from_object), estimate.world_from_object
+    rest = (estimate.object - its[:, None, :3, 3]) @ its[:, :3, :3]
+    again = rest @ pose[:, :3, :3].mT + pose[:, None, :3, 3]
+    torch.testing.assert_close(again, settled.object, atol=1e-5, rtol=0)
     counted = counted_vertices(estimate.object, estimate.faces)
     for n, number in enumerate(counted.tolist()):
         own = settled.object[n, :number].double(), estimate.object[n, :number].double()

@@ -71,8 +71,17 @@ class Settled(TensorFields):
     """Of the object about its middle, the mean of its vertices;"""
     translation: Float[Tensor, "batch 3"]
     """and its shift, metres."""
+    middle: Float[Tensor, "batch 3"]
     hand: Float[Tensor, "batch vertex 3"]
     object: Float[Tensor, "batch object_vertex 3"]
+
+    def moved(self, frame_from_object: Float[Tensor, "batch 4 4"]) -> Float[Tensor, "batch 4 4"]:
+        """The object's poses, given those that it had before."""
+        pose = frame_from_object.clone()
+        pose[:, :3, :3] = self.rotation @ frame_from_object[:, :3, :3]
+        offset = (frame_from_object[:, :3, 3] - self.middle)[..., None]
+        pose[:, :3, 3] = (self.rotation @ offset)[..., 0] + self.middle + self.translation
+        return pose
 
 
 def settle(
@@ -100,7 +109,6 @@ def settle(
     free = like.new_zeros(num, 2 * 6 + 30).requires_grad_()
 
     def moved() -> tuple[HandPose, Tensor, Tensor]:
-        shift, turn, its_shift, its_turn = (settings.shift, settings.turn) * 2
         shift, turn = settings.shift * free[:, 0:3], axis_angle_to_matrix(settings.turn * free[:, 3:6])
         its_shift, its_turn = (
             settings.shift * free[:, 6:9],
@@ -129,7 +137,8 @@ def settle(
         (free.grad,) = torch.autograd.grad(energy, free)
         optimizer.step()
     with torch.no_grad():
-        return Settled(*surfaces())
+        changed, turn, its_shift, hand, held = surfaces()
+        return Settled(changed, turn, its_shift, middle[:, 0], hand, held)
 
 
 def settle_energy(
