@@ -9,8 +9,9 @@ from hands_lib.geometry.raster import rasterize
 from hands_lib.structures import Mesh
 from hands_lib.worlds import grasp_sets
 from hands_lib.worlds.cameras import camera_ring
-from hands_lib.worlds.grasp_scenes import make_moments, photograph_grasp
+from hands_lib.worlds.grasp_scenes import make_moments, photograph_grasp, sample_motion
 from hands_lib.worlds.grasp_sets import GraspSetSettings, grasp_set, mirrored_surfaces, mirrored_views
+from hands_lib.worlds.grasps import DEEPEST
 from hands_lib.worlds.identities import sample_identities
 from hands_lib.worlds.objects import UNSEEN, object_names, object_shape
 from hands_lib.worlds.renderer import STUDIO_LIGHT
@@ -114,6 +115,21 @@ def test_mirrored_cameras_see_the_mirror_image(moment):
     left = mirrored_surfaces(own, shape)
     hand = rasterize(Mesh(left.hand.vertices, left.hand.faces), mirrored.camera).foreground
     assert ((mirrored.kind == 1) & ~hand).float().mean() < 0.002
+
+
+@pytest.mark.parametrize("number", [1, 4, 6])
+def test_motions_of_both_hands_never_press_deeper_than_a_grasp_may(train, number):
+    grasp = train.grasps[number : number + 1]
+    shape = object_shape(object_names()[int(grasp.shape[0])])
+    people = sample_identities(SMALL.num_people, SMALL.seed)
+    person = people[grasp.identity[0]]
+    frames = sample_motion(grasp, shape, person, torch.Generator().manual_seed(number), seconds=1.5)
+    moments = make_moments(frames, shape, people[frames.identity])
+    assert max(float(moment.contact.penetration[0]) for moment in moments) <= DEEPEST + 1e-5
+    for moment in moments[::8]:
+        left = mirrored_surfaces(moment, shape)
+        for own, other in ((left.hand, left.object), (left.object, left.hand)):
+            assert signed_distance(own.vertices, other).distance.min() >= -DEEPEST - 1e-5
 
 
 def test_unknown_splits_and_settings_are_refused(root):
