@@ -11,16 +11,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from hands_lib.methods.hand_object.examples import Examples, Templates, canonical, placed
 from hands_lib.methods.hand_object.network import Prediction
+from hands_lib.methods.hand_object.physics import signed_distance_loss
 
 Apart = Callable[
     [Float[Tensor, "batch vertex 3"], Float[Tensor, "batch object_vertex 3"], Tensor], Float[Tensor, ""]
 ]
 """How much a hand and an object (with its faces, one topology each) share: the signed-distance loss."""
+
+
+def hands_apart(faces: Int[Tensor, "face 3"]) -> Apart:
+    """The signed-distance loss in its hinge form, for hands of these faces."""
+    return lambda hand, held, its: signed_distance_loss(hand, held, faces, its)
 
 
 @dataclass(frozen=True)
