@@ -7,5 +7,5 @@ Chapters book/hand_object/
 Units    metres
 Frames   world or camera; a hand is a right one, a left one is mirrored with what it holds
 
-`physics` is the signed-distance loss.
+`physics` is the signed-distance loss, `settling` what the same terms do at test time, without learning.
 """
