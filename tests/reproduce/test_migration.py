@@ -69,6 +69,7 @@ SINCE = {  # claims that are newer
     "va_nerf/better-than-the-input-laid-on", "va_nerf/better-than-one-colour-under-masks",
     "va_nerf/visibility-where-hidden", "va_nerf/paper-beats-release-on-hands",
 }  # fmt: skip
+SYSTEMS_SINCE = {"hand_object"}  # whose jobs are all newer: none of their claims was run then
 
 
 def git(*arguments: str, given: bytes = b"") -> bytes:
@@ -136,6 +137,8 @@ def bootstrap(values: np.ndarray) -> tuple[float, float]:
 def test_the_old_interval_gives_the_old_verdicts() -> None:
     answers: dict[str, list[str]] = {answer: [] for answer in get_args(Answer)}
     for system in read_all_published(ROOT):
+        if system.slug in SYSTEMS_SINCE:
+            continue
         evidence = read_evidence(system.slug, ROOT)
         for claim in (*system.claims, *system.own_claims):
             if f"{system.slug}/{claim.id}" in SINCE:
@@ -143,7 +146,7 @@ def test_the_old_interval_gives_the_old_verdicts() -> None:
             ungated = claim.model_copy(update={"gate": None})  # which were not there then
             for verdict in judge(ungated, evidence, bootstrap, "plain"):
                 answers[verdict.answer].append(f"{system.slug}/{claim.id}")
-    assert len(answers.pop("not run")) == 41
+    assert len(answers.pop("not run")) == 37  # 41 with the four of hand and object
     assert {answer: sorted(claims) for answer, claims in answers.items()} == {
         answer: sorted(text.split()) for answer, text in VERDICTS.items()
     }
