@@ -19,7 +19,7 @@ from hands_lib.structures import HandPose
 from hands_lib.worlds.grasps import hand_regions
 from hands_lib.worlds.objects import ObjectShape
 
-_TIPS = (4, 8, 12, 16, 20)
+_TIPS = [4, 8, 12, 16, 20]
 
 
 @cache
@@ -56,8 +56,7 @@ def drop_grasps(
 def opened_by(pose: HandPose, opened: Float[Tensor, "batch 5 3 3"], distance: float) -> HandPose:
     """Hands whose digits went back towards their `opened` angles until the tips moved by `distance` metres,
     or as far as that goes: a control that holds less than what it was."""
-    tips = [4, 8, 12, 16, 20]
-    joints = forward_kinematics(pose).joints[:, tips]
-    away = forward_kinematics(replace(pose, joint_angles=opened)).joints[:, tips]
+    joints = forward_kinematics(pose).joints[:, _TIPS]
+    away = forward_kinematics(replace(pose, joint_angles=opened)).joints[:, _TIPS]
     share = (distance / (away - joints).norm(dim=-1).clamp(min=1e-9)).clamp(max=1)
     return replace(pose, joint_angles=torch.lerp(pose.joint_angles, opened, share[..., None, None]))

@@ -84,7 +84,7 @@ class Judge:
         started = time.perf_counter()
         found = predict(network, self.tested, self.templates)
         pace = len(self.tested) / (time.perf_counter() - started)
-        estimate = estimate_of(found, self.tested, self.templates)
+        estimate = estimate_of(found, self.tested, self.templates, network.settings.pose)
         measured = scores(estimate, self.tested, self.templates)
         own = row_of(measured) | {
             "parameters": sum(p.numel() for p in network.parameters()) / 1e6,

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from hands_lib.geometry.limited_distance import PaddedMeshes
+from hands_lib.geometry.limited_distance import PaddedMeshes, counted_vertices
 from hands_lib.geometry.rotations import rotation_about_z
 from hands_lib.methods.hand_object.augmentation import control_places
 from hands_lib.structures import TensorFields
@@ -35,7 +35,7 @@ class Templates(TensorFields):
     @property
     def num_vertices(self) -> Int[Tensor, " object"]:
         """How many vertices of each are no padding."""
-        return self.faces.flatten(1).amax(dim=1) + 1
+        return counted_vertices(self.vertices, self.faces)
 
 
 def control_points(

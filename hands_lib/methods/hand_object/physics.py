@@ -23,10 +23,16 @@ from typing import Literal
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hands_lib.geometry.limited_distance import counted_vertices, signed_distance_below
+from hands_lib.geometry.limited_distance import LimitedDistance, counted_vertices, signed_distance_below
 
 TOLERANCE = 0.002
 """Metres; the released code gives no value that works, 2 mm is ours."""
+
+
+def hinge(found: LimitedDistance, number: Int[Tensor, " batch"], tolerance: float) -> Float[Tensor, " found"]:
+    """What each point that was found adds to the mean over its cloud, of which `number` points count: how
+    much deeper than the tolerance it is, metres."""
+    return (-(found.distance + tolerance)).relu() / number[found.item]
 
 
 def signed_distance_loss(
@@ -61,8 +67,8 @@ def signed_distance_loss(
         number = counted_vertices(points, its)
         found = signed_distance_below(limit, points, number, vertices, faces)
         if form == "hinge":
-            each = -(found.distance + tolerance)  # all that was found is deeper
+            each = hinge(found, number, tolerance)
         else:
-            each = -(found.distance**tolerance + tolerance)
-        total = total + (each / number[found.item]).sum() / len(hand)
+            each = -(found.distance**tolerance + tolerance) / number[found.item]
+        total = total + each.sum() / len(hand)
     return total

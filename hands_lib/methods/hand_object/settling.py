@@ -24,7 +24,7 @@ from hands_lib.geometry.limited_distance import counted_vertices, signed_distanc
 from hands_lib.geometry.rotations import axis_angle_to_matrix
 from hands_lib.hand.kinematics import DEFAULT_LIMITS, clamp_to_limits, forward_kinematics
 from hands_lib.hand.surface import HandShape, hand_surface, surface_topology
-from hands_lib.methods.hand_object.physics import TOLERANCE
+from hands_lib.methods.hand_object.physics import TOLERANCE, hinge
 from hands_lib.structures import HandPose, TensorFields
 
 _PARTS = 6  # palm and five digits
@@ -154,13 +154,12 @@ def settle_energy(
     counts = counted_vertices(hand, hand_faces), counted_vertices(held, object_faces)
     near = signed_distance_below(settings.reach, hand, counts[0], held, object_faces)
     deep = signed_distance_below(-tolerance, held, counts[1], hand, hand_faces)
-    hinge = hand.new_zeros(num)
+    penetration = hand.new_zeros(num)
     for found, number in ((near, counts[0]), (deep, counts[1])):
-        share = (-(found.distance + tolerance)).relu() / number[found.item]
-        hinge = hinge.index_add(0, found.item, share)
+        penetration = penetration.index_add(0, found.item, hinge(found, number, tolerance))
     least = hand.new_full((num * _PARTS,), settings.reach)
     where = near.item * _PARTS + part[near.point]
     least = least.scatter_reduce(0, where, near.distance, "amin").view(num, _PARTS)
     drawn = least < settings.reach
     gap = (least.relu() * drawn).sum(dim=1) / drawn.sum(dim=1).clamp(min=1)
-    return 1000 * (settings.penetration * hinge + settings.contact * gap)
+    return 1000 * (settings.penetration * penetration + settings.contact * gap)

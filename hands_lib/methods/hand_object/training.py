@@ -4,7 +4,6 @@ Source   HFL-Net has Adam, learning rate 1e-4, weight decay 5e-4, batches of 64 
          down; here AdamW, a short rise and the cosine to 0, since runs are short. Ours
 """
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -15,6 +14,7 @@ from hands_lib.methods.hand_object.examples import Changes, Examples, Templates,
 from hands_lib.methods.hand_object.losses import Apart, LossWeights, total_loss
 from hands_lib.methods.hand_object.network import HandObjectNetwork, Prediction
 from hands_lib.nn.descent import State, descend, player
+from hands_lib.nn.schedules import risen_cosine
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,6 @@ class TrainingSettings:
     num_apart: int = 24
     """How many of a batch it looks at."""
     changes: Changes = field(default_factory=Changes)
-
-
-def learning_rate(step: int, settings: TrainingSettings) -> float:
-    """A linear rise, then the cosine to 0."""
-    rise = min(1.0, (step + 1) / max(1, settings.steps // 20))
-    return settings.learning_rate * rise * (1 + math.cos(math.pi * step / settings.steps)) / 2
 
 
 def batch_of(examples: Examples, step: int, seed: int, settings: TrainingSettings) -> Examples:
@@ -85,7 +79,7 @@ def train(
 
     learner = player(
         network,
-        lambda step: learning_rate(step, settings),
+        lambda step: risen_cosine(step, settings.steps, settings.learning_rate),
         torch.optim.AdamW,
         settings.clip,
         weight_decay=settings.weight_decay,

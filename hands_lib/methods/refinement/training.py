@@ -6,7 +6,6 @@ Source  Ren et al., DIR: AdamW, learning rate 5e-4, cosine to 0. Their run has b
         brightness.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -23,6 +22,7 @@ from hands_lib.methods.refinement.network import Prediction, RefinementNetwork
 from hands_lib.methods.refinement.vertex_attention import VertexAttentionNetwork
 from hands_lib.nn.descent import State, descend, player
 from hands_lib.nn.precision import in_precision
+from hands_lib.nn.schedules import risen_cosine
 
 Network = RefinementNetwork | VertexAttentionNetwork
 _MIDDLE_BASE = JOINTS.index("middle_1")
@@ -49,8 +49,7 @@ class TrainingSettings:
 
 def learning_rate(step: int, settings: TrainingSettings) -> float:
     """A short linear rise (ours), then the cosine to 0."""
-    rise = min(1.0, (step + 1) / max(1, settings.steps // 20))
-    return settings.learning_rate * rise * (1 + math.cos(math.pi * step / settings.steps)) / 2
+    return risen_cosine(step, settings.steps, settings.learning_rate)
 
 
 def batch_of(examples: Examples, step: int, seed: int, settings: TrainingSettings) -> Examples:
